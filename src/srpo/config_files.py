@@ -1,0 +1,199 @@
+"""TOML in, resolved TOML out: files, `--set` overrides, and one clear line for each mistake."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import tomli_w
+from pydantic import BaseModel, ValidationError
+
+from srpo.config import Config, Section, as_vanilla
+from srpo.errors import ConfigError
+
+DEMO = Path(__file__).parent / "configs" / "demo.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedConfig:
+    """A config and, for each setting that is not a default, where its value came from.
+
+    >>> LoadedConfig(Config(sets={}, stage=()), {"seed": "--seed"})  # doctest: +SKIP
+    """
+
+    config: Config
+    sources: Mapping[str, str]  # dotted name -> file name or flag
+
+
+def load_config(
+    path: Path | None = None,
+    settings: Sequence[tuple[str, str, object]] = (),
+) -> LoadedConfig:
+    """Read `path` (the demo's if None), apply `settings`, check, and resolve.
+
+    `settings` are (dotted name, value, shown source is the third's flag) triples as made by
+    `parse_set`: (name, source, value). Stages are numbered from 1: `stage.1.steps`.
+
+    Raises `ConfigError` with one line a mistake.
+    """
+    path = path or DEMO
+    data = _read_toml(path)
+    sources: dict[str, str] = {}
+    for name, _ in _leaves(data):
+        sources[name] = path.name
+    for name, source, value in settings:
+        _assign(data, name, value)
+        for leaf, _ in _leaves({name: value} if not isinstance(value, dict) else {name: value}):
+            sources[leaf] = source
+    return LoadedConfig(resolve(data, origin=str(path)), sources)
+
+
+def resolve(data: Mapping[str, Any], origin: str) -> Config:
+    """Merge `[every_stage]` into the stages, validate, and apply the algorithm's preset."""
+    merged = _merge_every_stage(data, origin)
+    try:
+        config = Config.model_validate(merged)
+        return as_vanilla(config) if config.algorithm == "grpo" else config
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(error, origin))) from None
+    except ValueError as error:
+        raise ConfigError(f"{origin}: {error}") from None
+
+
+def parse_set(text: str) -> tuple[str, str, object]:
+    """`stage.1.steps=40` -> ("stage.1.steps", "--set", 40). Values are TOML; else a string.
+
+    Raises `ConfigError` if there is no `=`.
+    """
+    name, separator, raw = text.partition("=")
+    if not separator or not name.strip():
+        raise ConfigError(f"--set {text}: write it as NAME=VALUE, for example stage.1.steps=40")
+    try:
+        value = tomllib.loads(f"value = {raw}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = raw.strip()
+    return name.strip(), "--set", value
+
+
+def dump(config: Config) -> str:
+    """The resolved config as TOML; reading it back gives an equal config."""
+    return tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))
+
+
+def settings_of(config: Config) -> dict[str, object]:
+    """Every setting by dotted name, stages numbered from 1, in the order of the classes."""
+    return dict(_leaves(config.model_dump(mode="json")))
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such config file")
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from None
+
+
+def _leaves(data: object, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Dotted name and value of everything that is not a table."""
+    if isinstance(data, Mapping) and (data or not prefix):
+        items = [(str(key), value) for key, value in data.items()]
+    elif isinstance(data, list | tuple) and data and isinstance(data[0], Mapping):
+        items = [(str(number), value) for number, value in enumerate(data, start=1)]
+    else:
+        yield prefix, data
+        return
+    for key, value in items:
+        yield from _leaves(value, f"{prefix}.{key}" if prefix else key)
+
+
+def _assign(data: dict[str, Any], name: str, value: object) -> None:
+    """Set a dotted name in nested tables; numbers index stages from 1."""
+    *parents, last = name.split(".")
+    place: Any = data
+    for part in parents:
+        if isinstance(place, list):
+            place = place[_index(place, part, name)]
+        else:
+            place = place.setdefault(part, {})
+        if not isinstance(place, dict | list):
+            raise ConfigError(f"--set {name}: {part} is a single setting, not a section")
+    if isinstance(place, list):
+        place[_index(place, last, name)] = value
+    else:
+        place[last] = value
+
+
+def _index(place: list[Any], part: str, name: str) -> int:
+    if part.isdecimal() and 1 <= int(part) <= len(place):
+        return int(part) - 1
+    raise ConfigError(f"--set {name}: {part} is not a stage; stages are 1 to {len(place)}")
+
+
+def _merge_every_stage(data: Mapping[str, Any], origin: str) -> dict[str, Any]:
+    """Fill each stage with the values of `[every_stage]` that it does not give itself."""
+    merged = {key: value for key, value in data.items() if key != "every_stage"}
+    shared = data.get("every_stage", {})
+    stages = data.get("stage", [])
+    if not isinstance(shared, dict) or not isinstance(stages, list):
+        raise ConfigError(f"{origin}: write [every_stage] and [[stage]] as tables")
+    if all(isinstance(stage, dict) for stage in stages):
+        merged["stage"] = [_deep_merge(shared, stage) for stage in stages]
+    return merged
+
+
+def _deep_merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(low)
+    for key, value in high.items():
+        both_tables = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        # `sets` is one value, not a section: a stage's own mix replaces the shared one
+        merged[key] = _deep_merge(merged[key], value) if both_tables and key != "sets" else value
+    return merged
+
+
+def _explain(error: ValidationError, origin: str) -> Iterator[str]:
+    """One line for each mistake: file, setting, what is wrong, what to write instead."""
+    for mistake in error.errors():
+        where = _dotted(mistake["loc"])
+        if mistake["type"] == "extra_forbidden":
+            yield f"{origin}: unknown setting {where}{_suggestion(mistake['loc'])}"
+        elif mistake["type"] == "missing":
+            yield f"{origin}: {where} is missing; give it a value"
+        else:
+            text = mistake["msg"].removeprefix("Value error, ")
+            given = "" if mistake["type"] == "value_error" else f" (given: {mistake['input']!r})"
+            yield f"{origin}: {where + ': ' if where else ''}{text}{given}"
+
+
+def _dotted(loc: tuple[int | str, ...]) -> str:
+    return ".".join(str(part + 1) if isinstance(part, int) else part for part in loc)
+
+
+def _suggestion(loc: tuple[int | str, ...]) -> str:
+    """`; did you mean X?` with the nearest name of the section that `loc` points into."""
+    section: type[BaseModel] | None = Config
+    for part in loc[:-1]:
+        if section is None or (isinstance(part, str) and part not in section.model_fields):
+            continue  # the name of a set, or the number of a stage: same section below it
+        if isinstance(part, str):
+            section = _section_in(section.model_fields[part].annotation)
+    names = list(section.model_fields) if section else []
+    if section is Config:
+        names.append("every_stage")
+    near = difflib.get_close_matches(str(loc[-1]), names, n=1, cutoff=0.5)
+    return f"; did you mean {near[0]}?" if near else f"; known here: {', '.join(names)}"
+
+
+def _section_in(annotation: object) -> type[BaseModel] | None:
+    """The Section class inside a type such as `dict[str, SetConfig]`, if there is one."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return annotation
+    for argument in get_args(annotation):
+        found = _section_in(argument)
+        if found:
+            return found
+    return None

@@ -1,0 +1,49 @@
+"""Seam 1: an engine turns token ids into token ids, and advantages into better weights.
+
+An engine knows no text, no tokenizer, no reward and no group. It sums the loss over tokens; the
+algorithm folds its averaging into the advantages, so the result does not depend on how an
+engine cuts a batch. The shape is that of the Tinker API.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from srpo.types import Adam, Clip, Datum, Sample, Sampling
+
+
+class Engine(Protocol):
+    """Five verbs. One conformance suite (tests/contract/test_engine.py) holds for every engine."""
+
+    def sample(
+        self, prompts: Sequence[Sequence[int]], n: int, how: Sampling
+    ) -> list[list[Sample]]:
+        """Draw `n` completions of each prompt from the newest weights, in order of the prompts.
+
+        Same weights, prompts and `how` (its seed included): same samples.
+        """
+        ...
+
+    def forward_backward(self, data: Sequence[Datum], clip: Clip) -> list[list[float]]:
+        """Add the gradient of the clipped objective, summed over all trained tokens of `data`.
+
+        Returns, for each datum, the logprob of every token under the current weights (0.0 at
+        entry 0 and wherever the mask is 0). Empty `data` adds nothing.
+        """
+        ...
+
+    def optim_step(self, how: Adam) -> dict[str, float]:
+        """Apply one AdamW step with the gradient added so far, and clear it.
+
+        Returns figures about the step, at least `grad_norm` (before clipping).
+        """
+        ...
+
+    def save(self, name: str) -> str:
+        """Write weights and optimizer under `name`; returns a reference that `load` accepts."""
+        ...
+
+    def load(self, ref: str) -> None:
+        """Restore weights and optimizer from a reference returned by `save`."""
+        ...

@@ -1,0 +1,251 @@
+"""The nouns of srpo. Plain frozen values: no behaviour beyond reading their own fields.
+
+Letters in names: P problems in a step, G rollouts per group, B rollouts in a (micro-)batch,
+T tokens, V vocabulary. Everything here can be imported without torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal, TypeAlias
+
+Json: TypeAlias = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+Domain: TypeAlias = Literal["math", "code"]
+StopReason: TypeAlias = Literal["stop", "length"]
+
+
+class Verdict(StrEnum):
+    """What the verifier found. The verdict comes first; numbers are computed from it.
+
+    UNGRADABLE (the problem itself cannot be checked) and INFRA_ERROR (the check could not be
+    made) say nothing about the answer: they give no reward and leave group statistics alone.
+    """
+
+    CORRECT = "correct"
+    WRONG = "wrong"
+    NO_ANSWER = "no_answer"
+    BAD_FORMAT = "bad_format"
+    TRUNCATED = "truncated"
+    TIMED_OUT = "timed_out"
+    UNGRADABLE = "ungradable"
+    INFRA_ERROR = "infra_error"
+
+    @property
+    def gradable(self) -> bool:
+        """True if the verdict says something about the answer."""
+        return self not in (Verdict.UNGRADABLE, Verdict.INFRA_ERROR)
+
+
+class Outcome(StrEnum):
+    """What a problem's rollouts came to, by the accuracy verdict alone.
+
+    UNGRADABLE: not one rollout could be graded.
+    """
+
+    ALL_CORRECT = "all_correct"
+    MIXED = "mixed"
+    ALL_WRONG = "all_wrong"
+    UNGRADABLE = "ungradable"
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionCase:
+    """Call `function(*args)` in the program and expect a plain value.
+
+    >>> FunctionCase(function="add", args=(1, 2), expected=3)
+    FunctionCase(function='add', args=(1, 2), expected=3)
+    """
+
+    function: str
+    args: tuple[Json, ...]
+    expected: Json
+
+
+@dataclass(frozen=True, slots=True)
+class StdioCase:
+    r"""Run the program with `stdin` and expect `stdout`, up to trailing white space.
+
+    >>> StdioCase(stdin="1 2\n", stdout="3\n").stdout
+    '3\n'
+    """
+
+    stdin: str
+    stdout: str
+
+
+CodeCase: TypeAlias = FunctionCase | StdioCase
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One item to solve, with what is needed to check an answer.
+
+    >>> Problem(id="5f3a", domain="math", statement="What is 2 + 2?", answer="4").level is None
+    True
+    """
+
+    id: str  # content hash: equal content, equal id (problems.content_id)
+    domain: Domain
+    statement: str
+    answer: str | None = None  # the gold answer of a math problem
+    tests: tuple[CodeCase, ...] = ()  # the tests of a code problem, at least one
+    source: str = ""  # the file or generator it came from
+    level: int | None = None  # difficulty as its author labelled it; higher is harder
+    name: str = ""  # the `id` its author gave it, if any
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How an engine draws completions.
+
+    Temperature 0 means greedy. `top_p` 1.0 means the whole distribution. Logprobs are always
+    those of the distribution that was drawn from at temperature T, before any top-p cut.
+
+    >>> Sampling(max_tokens=64, stop_ids=(2,), seed=7).temperature
+    1.0
+    """
+
+    max_tokens: int  # >= 1; a completion that reaches it stops with reason "length"
+    stop_ids: tuple[int, ...]  # a completion ends with the first of these, which it includes
+    seed: int
+    temperature: float = 1.0
+    top_p: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One completion as an engine drew it.
+
+    >>> Sample(tokens=(5, 2), logprobs=(-0.1, -0.7), stop_reason="stop").tokens[-1]
+    2
+    """
+
+    tokens: tuple[int, ...]
+    logprobs: tuple[float, ...]  # of each token, under the policy that drew it
+    stop_reason: StopReason
+
+
+@dataclass(frozen=True, slots=True)
+class Datum:
+    """One row to train on. `mask`, `sampler_logprobs`, `advantages` have one entry a token.
+
+    The entry at i belongs to the prediction of token i from the tokens before it, so entry 0
+    is never trained on (its mask must be 0). The loss is summed over tokens; any averaging is
+    already in the advantages.
+
+    >>> Datum((1, 5, 2), (0.0, 1.0, 1.0), (0.0, -0.1, -0.7), (0.0, 0.5, 0.5)).num_trained
+    2
+    """
+
+    tokens: tuple[int, ...]
+    mask: tuple[float, ...]  # 1.0 where the token is trained on, else 0.0
+    sampler_logprobs: tuple[float, ...]
+    advantages: tuple[float, ...]
+
+    @property
+    def num_trained(self) -> int:
+        """Number of tokens that are trained on."""
+        return sum(1 for value in self.mask if value)
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """The trust region of the policy ratio: [1 - low, 1 + high].
+
+    >>> Clip().high
+    0.28
+    """
+
+    low: float = 0.20
+    high: float = 0.28
+
+
+@dataclass(frozen=True, slots=True)
+class Adam:
+    """One AdamW step. `max_grad_norm` 0 means no clipping.
+
+    >>> Adam(lr=1e-6).betas
+    (0.9, 0.95)
+    """
+
+    lr: float
+    betas: tuple[float, float] = (0.9, 0.95)
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """One completion of one problem, from drawing to advantage. Later fields fill in later.
+
+    >>> r = Rollout(tokens=(5, 2), text="4", sampler_logprobs=(-0.1, -0.7), stop_reason="stop")
+    >>> r.verdict is None and r.reward is None
+    True
+    """
+
+    tokens: tuple[int, ...]
+    text: str  # the completion as text, without the stop token; a view, the tokens are the record
+    sampler_logprobs: tuple[float, ...]
+    stop_reason: StopReason
+    verdict: Verdict | None = None  # None until graded
+    passed_frac: float | None = None  # code: share of test cases passed, when all were run
+    thinks: bool = False  # True if the completion holds a thinking part that is not blank
+    reward_parts: dict[str, float] = field(default_factory=dict)  # weighted; they sum to reward
+    reward: float | None = None  # None if not gradable
+    advantage: float = 0.0
+    note: str = ""  # why this verdict, in a few words; may be empty
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The G rollouts of one problem under one policy version.
+
+    >>> p = Problem(id="5f3a", domain="math", statement="2 + 2?", answer="4")
+    >>> Group(problem=p, prompt=(7, 8), rollouts=(), policy_version=0).outcome.value
+    'ungradable'
+    """
+
+    problem: Problem
+    prompt: tuple[int, ...]
+    rollouts: tuple[Rollout, ...]
+    policy_version: int  # number of optimizer steps the weights had seen
+
+    @property
+    def num_gradable(self) -> int:
+        """Rollouts whose verdict says something about the answer."""
+        return sum(1 for r in self.rollouts if r.verdict is not None and r.verdict.gradable)
+
+    @property
+    def num_correct(self) -> int:
+        """Rollouts with the verdict `correct`."""
+        return sum(1 for r in self.rollouts if r.verdict is Verdict.CORRECT)
+
+    @property
+    def outcome(self) -> Outcome:
+        """All correct, mixed or all wrong, among the gradable rollouts."""
+        return outcome_of(self.num_correct, self.num_gradable)
+
+    @property
+    def has_signal(self) -> bool:
+        """True if some rollout has an advantage other than zero."""
+        return any(r.advantage != 0.0 for r in self.rollouts)
+
+    @property
+    def num_tokens(self) -> int:
+        """Generated tokens, all rollouts together."""
+        return sum(len(r.tokens) for r in self.rollouts)
+
+
+def outcome_of(num_correct: int, num_gradable: int) -> Outcome:
+    """Outcome of `num_correct` correct rollouts among `num_gradable` gradable ones.
+
+    >>> outcome_of(8, 8).value, outcome_of(3, 8).value, outcome_of(0, 8).value
+    ('all_correct', 'mixed', 'all_wrong')
+    """
+    if num_gradable == 0:
+        return Outcome.UNGRADABLE
+    if num_correct == num_gradable:
+        return Outcome.ALL_CORRECT
+    return Outcome.MIXED if num_correct else Outcome.ALL_WRONG
