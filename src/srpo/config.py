@@ -31,7 +31,7 @@ class ModelConfig(Section):
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: a GPU if there is one")
     threads: NotNegative = Field(0, description="CPU threads for the model; 0: measured default")
     micro_batch_tokens: Positive = Field(
-        16384, description="tokens that go through the model at once in training"
+        4096, description="tokens that go through the model at once in training"
     )
     sampler_rows: Positive = Field(512, description="completions that are drawn side by side")
 

@@ -99,8 +99,8 @@ class Problem:
 class Sampling:
     """How an engine draws completions.
 
-    Temperature 0 means greedy. `top_p` 1.0 means the whole distribution. Logprobs are always
-    those of the distribution that was drawn from at temperature T, before any top-p cut.
+    Temperature 0 means greedy (logprobs are then those at temperature 1). `top_p` 1.0 means the
+    whole distribution. Logprobs are those of softmax(logits / temperature), before any top-p cut.
 
     >>> Sampling(max_tokens=64, stop_ids=(2,), seed=7).temperature
     1.0
@@ -142,6 +142,7 @@ class Datum:
     mask: tuple[float, ...]  # 1.0 where the token is trained on, else 0.0
     sampler_logprobs: tuple[float, ...]
     advantages: tuple[float, ...]
+    temperature: float = 1.0  # the policy is softmax(logits / temperature), as it was sampled
 
     @property
     def num_trained(self) -> int:

@@ -1,0 +1,219 @@
+"""Llama-family decoders as plain functions over a transformers model's own parameters.
+
+One block serves training, prefill and decoding, so sampler and trainer compute the same
+numbers. The parameters stay those of the transformers model: it loads and saves them.
+Letters: B rows, T tokens, P prompts, H query heads, K key-value heads, D head size, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - its usual name
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+FAMILIES = frozenset({"llama", "mistral", "qwen2", "qwen3"})
+PLAIN_ROPE = frozenset({"default", "linear", "llama3", "yarn"})
+MAX_LOGITS = 1 << 25  # entries of a [tokens, vocabulary] table that may exist at once
+
+KeyValue = tuple[Tensor, Tensor]  # keys and values of one layer, each [B, K, T, D]
+Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class LayerWeights:
+    """The weights of one layer, query, key and value joined, gate and up joined."""
+
+    norm_in: Tensor
+    qkv: Tensor
+    qkv_bias: Tensor | None
+    query_norm: Tensor | None
+    key_norm: Tensor | None
+    out: Tensor
+    out_bias: Tensor | None
+    norm_mlp: Tensor
+    gate_up: Tensor
+    down: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """All weights in the compute precision. With gradients, they lead back to the model's."""
+
+    embedding: Tensor  # [V, model width]
+    layers: tuple[LayerWeights, ...]
+    norm: Tensor
+    head: Tensor  # [V, model width]
+
+
+def fits(config: Any) -> bool:
+    """Whether a transformers config is of a family, and with options, that this module computes."""
+    rope = getattr(config, "rope_parameters", None) or {}
+    return (
+        config.model_type in FAMILIES
+        and getattr(config, "hidden_act", "silu") == "silu"
+        and rope.get("rope_type", "default") in PLAIN_ROPE
+        and not getattr(config, "mlp_bias", False)
+        and not _slides(config)
+    )
+
+
+def _slides(config: Any) -> bool:
+    """Whether some layer attends to a sliding window only."""
+    kinds = getattr(config, "layer_types", None)
+    if kinds:
+        return any(kind != "full_attention" for kind in kinds)
+    return bool(getattr(config, "sliding_window", None))
+
+
+class Decoder:
+    """The functions of one transformers model. Holds no weights of its own."""
+
+    def __init__(self, model: Any, dtype: torch.dtype) -> None:
+        config = model.config
+        self._model = model
+        self._dtype = dtype
+        self.num_layers: int = config.num_hidden_layers
+        self.num_heads: int = config.num_attention_heads
+        self.num_kv: int = config.num_key_value_heads or config.num_attention_heads
+        width = config.hidden_size // config.num_attention_heads
+        self.head_size: int = getattr(config, "head_dim", None) or width
+        self._eps: float = config.rms_norm_eps
+        self._angles: KeyValue | None = None
+
+    def weights(self) -> Weights:
+        """The weights as they are now; inside autograd, joined ones pass gradients through."""
+        model = self._model
+        embedding = self._cast(model.get_input_embeddings().weight)
+        tied = model.get_output_embeddings().weight is model.get_input_embeddings().weight
+        head = embedding if tied else self._cast(model.get_output_embeddings().weight)
+        layers = tuple(self._layer(layer) for layer in model.model.layers)
+        return Weights(embedding, layers, self._cast(model.model.norm.weight), head)
+
+    def hidden(self, w: Weights, ids_BT: Tensor, positions_BT: Tensor, attend: Attend) -> Tensor:
+        """Last hidden states [B, T, width], normed. `attend` does the attention of layer i."""
+        cos, sin = self._rotation(positions_BT)
+        x = F.embedding(ids_BT, w.embedding)
+        for i, layer in enumerate(w.layers):
+            x = self._block(i, layer, x, cos, sin, attend)
+        return F.rms_norm(x, (x.shape[-1],), w.norm, self._eps)
+
+    def _block(
+        self, i: int, w: LayerWeights, x: Tensor, cos: Tensor, sin: Tensor, attend: Attend
+    ) -> Tensor:
+        B, T, width = x.shape
+        H, K, D = self.num_heads, self.num_kv, self.head_size
+        qkv = F.linear(F.rms_norm(x, (width,), w.norm_in, self._eps), w.qkv, w.qkv_bias)
+        q, k, v = qkv.view(B, T, H + 2 * K, D).split((H, K, K), dim=2)
+        if w.query_norm is not None and w.key_norm is not None:
+            q = F.rms_norm(q, (D,), w.query_norm, self._eps)
+            k = F.rms_norm(k, (D,), w.key_norm, self._eps)
+        attended = attend(i, _rotate(q, cos, sin), _rotate(k, cos, sin), v)
+        x = x + F.linear(attended.reshape(B, T, H * D), w.out, w.out_bias)
+        gate_up = F.linear(F.rms_norm(x, (width,), w.norm_mlp, self._eps), w.gate_up)
+        gate, up = gate_up.chunk(2, dim=-1)
+        return x + F.linear(F.silu(gate) * up, w.down)
+
+    def _cast(self, weight: Tensor) -> Tensor:
+        return weight.to(self._dtype)
+
+    def _layer(self, layer: Any) -> LayerWeights:
+        attention, mlp = layer.self_attn, layer.mlp
+        parts = (attention.q_proj, attention.k_proj, attention.v_proj)
+        biased = parts[0].bias is not None
+        query_norm, key_norm = (
+            (self._cast(attention.q_norm.weight), self._cast(attention.k_norm.weight))
+            if hasattr(attention, "q_norm")
+            else (None, None)
+        )
+        out_bias = attention.o_proj.bias
+        return LayerWeights(
+            norm_in=self._cast(layer.input_layernorm.weight),
+            qkv=self._cast(torch.cat([part.weight for part in parts])),
+            qkv_bias=self._cast(torch.cat([part.bias for part in parts])) if biased else None,
+            query_norm=query_norm,
+            key_norm=key_norm,
+            out=self._cast(attention.o_proj.weight),
+            out_bias=None if out_bias is None else self._cast(out_bias),
+            norm_mlp=self._cast(layer.post_attention_layernorm.weight),
+            gate_up=self._cast(torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight])),
+            down=self._cast(mlp.down_proj.weight),
+        )
+
+    def _rotation(self, positions_BT: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosines and sines [B, T, 1, D] from a table that grows with the longest position."""
+        longest = int(positions_BT.max()) + 1
+        if self._angles is None or self._angles[0].shape[0] < longest:
+            size = max(256, 1 << (longest - 1).bit_length())
+            grid = torch.arange(size, device=positions_BT.device)[None]
+            probe = torch.zeros(1, device=grid.device, dtype=torch.float32)
+            with torch.no_grad():
+                cos, sin = self._model.model.rotary_emb(probe, grid)
+            self._angles = (cos[0].to(self._dtype), sin[0].to(self._dtype))
+        cos, sin = self._angles
+        return cos[positions_BT][:, :, None], sin[positions_BT][:, :, None]
+
+
+def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    first, second = x.chunk(2, dim=-1)
+    return x * cos + torch.cat((-second, first), dim=-1) * sin
+
+
+def attend_causal(q: Tensor, k: Tensor, v: Tensor, past: KeyValue, mask: Tensor) -> Tensor:
+    """New tokens attend to `past` keys and values and to themselves; [B, T, H, D] in and out.
+
+    `mask` [B, 1, T, past + T] is added to the scores: 0 where a key may be seen, else -inf.
+    """
+    keys = torch.cat((past[0], k.transpose(1, 2)), dim=2)
+    values = torch.cat((past[1], v.transpose(1, 2)), dim=2)
+    out = F.scaled_dot_product_attention(
+        q.transpose(1, 2), keys, values, attn_mask=mask, enable_gqa=True
+    )
+    return out.transpose(1, 2)
+
+
+def attend_to_self(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Causal attention without a past; [B, T, H, D] in and out. Right padding does no harm."""
+    out = F.scaled_dot_product_attention(
+        q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), is_causal=True, enable_gqa=True
+    )
+    return out.transpose(1, 2)
+
+
+def causal_mask(lengths_B: Tensor, num_past: int, num_new: int, dtype: torch.dtype) -> Tensor:
+    """[B, 1, num_new, num_past + num_new]: past columns up to each row's length, then causal."""
+    columns = torch.arange(num_past, device=lengths_B.device)
+    past = (columns[None] < lengths_B[:, None])[:, None, None].expand(-1, 1, num_new, -1)
+    new = torch.ones(num_new, num_new, dtype=torch.bool, device=lengths_B.device).tril()
+    seen = torch.cat((past, new.expand(len(lengths_B), 1, -1, -1)), dim=-1)
+    return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(
+        ~seen, float("-inf")
+    )
+
+
+def token_logprobs(hidden: Tensor, head: Tensor, targets: Tensor, temperature: Tensor) -> Tensor:
+    """Logprob of each target under softmax(logits / temperature); float32, in order.
+
+    `hidden` [N, width], `targets` and `temperature` [N]. The [N, V] table of logits never
+    exists whole when it is large: it is made piece by piece, in the backward pass again.
+    """
+    rows = max(1, MAX_LOGITS // head.shape[0])
+    if hidden.shape[0] <= rows:
+        return _piece(hidden, head, targets, temperature)
+    pieces: Sequence[Tensor] = [
+        checkpoint(_piece, h, head, t, temp, use_reentrant=False)  # type: ignore[no-untyped-call]
+        for h, t, temp in zip(
+            hidden.split(rows), targets.split(rows), temperature.split(rows), strict=True
+        )
+    ]
+    return torch.cat(list(pieces))
+
+
+def _piece(hidden: Tensor, head: Tensor, targets: Tensor, temperature: Tensor) -> Tensor:
+    logits = F.linear(hidden, head).float() / temperature[:, None]
+    chosen = logits.gather(1, targets[:, None])[:, 0]
+    return chosen - torch.logsumexp(logits, dim=1)

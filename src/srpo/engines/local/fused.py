@@ -1,0 +1,183 @@
+"""Llama-family models: prompts prefilled once and shared by their group, in both passes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - its usual name
+from torch import Tensor
+
+from srpo.engines.local.decoder import (
+    Decoder,
+    KeyValue,
+    Weights,
+    attend_causal,
+    attend_to_self,
+    causal_mask,
+    token_logprobs,
+)
+from srpo.engines.local.network import Row
+
+
+class FusedCache:
+    """Keys and values in place: prompt columns first (padded right), then one a decoded token."""
+
+    def __init__(
+        self, weights: Weights, layers: list[KeyValue], lengths_B: Tensor, num_filled: int
+    ) -> None:
+        self.weights = weights  # of the policy version that began this batch
+        self.layers = layers  # each [B, K, columns, D]
+        self.next_positions_B = lengths_B.clone()
+        self.num_filled = num_filled
+        columns = torch.arange(layers[0][0].shape[2], device=lengths_B.device)
+        padding = (columns[None] >= lengths_B[:, None]) & (columns[None] < num_filled)
+        dtype = layers[0][0].dtype
+        self.mask = torch.zeros(padding.shape, dtype=dtype, device=lengths_B.device)
+        self.mask = self.mask.masked_fill_(padding, float("-inf"))[:, None, None]
+
+    def select(self, rows: Tensor) -> None:
+        """Keep only these rows; copies the filled columns only."""
+        self.next_positions_B = self.next_positions_B[rows]
+        self.mask = self.mask[rows]
+        self.layers = [(self._kept(k, rows), self._kept(v, rows)) for k, v in self.layers]
+
+    def _kept(self, table: Tensor, rows: Tensor) -> Tensor:
+        kept = table.new_empty((len(rows), *table.shape[1:]))
+        kept[:, :, : self.num_filled] = table[rows, :, : self.num_filled]
+        return kept
+
+
+class FusedPrefixes:
+    """Prefix keys and values as leaves that gather gradients, and the graph behind them."""
+
+    def __init__(self, weights: Weights, graph: list[KeyValue], lengths_P: Tensor) -> None:
+        self.weights = weights
+        self.lengths_P = lengths_P
+        self._graph = graph
+        self.leaves = [(k.detach().requires_grad_(), v.detach().requires_grad_()) for k, v in graph]
+
+    def backward(self) -> None:
+        """One backward pass through all prefixes of the chunk."""
+        pairs = [
+            (made, leaf.grad)
+            for whole, leaves in zip(self._graph, self.leaves, strict=True)
+            for made, leaf in zip(whole, leaves, strict=True)
+            if leaf.grad is not None and made.requires_grad
+        ]
+        if pairs:
+            torch.autograd.backward([made for made, _ in pairs], [grad for _, grad in pairs])
+
+
+class FusedNetwork:
+    """A Llama-family model through `Decoder`."""
+
+    shares_prefixes = True
+
+    def __init__(self, model: Any, dtype: torch.dtype, device: torch.device) -> None:
+        self._decoder = Decoder(model, dtype)
+        self._device = device
+
+    @torch.no_grad()
+    def prefill(
+        self, prompts: Sequence[Sequence[int]], n: int, room: int
+    ) -> tuple[Tensor, FusedCache]:
+        """Each prompt once; its keys and values are then copied to its n rows."""
+        ids_PT, lengths_P = self._padded(prompts)
+        weights = self._decoder.weights()
+        longest = ids_PT.shape[1]
+        layers: list[KeyValue] = []
+
+        def attend(_: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            layers.append((_with_room(k, n, room), _with_room(v, n, room)))
+            return attend_to_self(q, k, v)
+
+        positions_PT = torch.arange(longest, device=self._device).expand(len(prompts), -1)
+        hidden = self._decoder.hidden(weights, ids_PT, positions_PT, attend)
+        last = hidden[torch.arange(len(prompts), device=self._device), lengths_P - 1]
+        logits = F.linear(last, weights.head).float().repeat_interleave(n, dim=0)
+        return logits, FusedCache(weights, layers, lengths_P.repeat_interleave(n), longest)
+
+    @torch.no_grad()
+    def decode(self, tokens_B: Tensor, cache: FusedCache) -> Tensor:
+        """One token a row, written into the cache's next column."""
+        column, decoder = cache.num_filled, self._decoder
+        mask = cache.mask[..., : column + 1]
+        groups = decoder.num_heads // decoder.num_kv
+
+        def attend(i: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            keys, values = cache.layers[i]
+            keys[:, :, column] = k[:, 0]
+            values[:, :, column] = v[:, 0]
+            B, D = len(tokens_B), decoder.head_size
+            # the query heads of one key head become its rows: no copy of keys for each head
+            return F.scaled_dot_product_attention(
+                q.reshape(B, decoder.num_kv, groups, D),
+                keys[:, :, : column + 1],
+                values[:, :, : column + 1],
+                attn_mask=mask,
+            )
+
+        hidden = decoder.hidden(
+            cache.weights, tokens_B[:, None], cache.next_positions_B[:, None], attend
+        )
+        cache.num_filled += 1
+        cache.next_positions_B += 1
+        return F.linear(hidden[:, 0], cache.weights.head).float()
+
+    def prefixes(self, prefixes: Sequence[Sequence[int]]) -> FusedPrefixes:
+        """Keys and values of all prefixes, padded right, with the graph kept for `backward`."""
+        ids_PT, lengths_P = self._padded(prefixes)
+        layers: list[KeyValue] = []
+
+        def attend(_: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            layers.append((k.transpose(1, 2), v.transpose(1, 2)))
+            return attend_to_self(q, k, v)
+
+        positions_PT = torch.arange(ids_PT.shape[1], device=self._device).expand(len(prefixes), -1)
+        weights = self._decoder.weights()
+        self._decoder.hidden(weights, ids_PT, positions_PT, attend)
+        return FusedPrefixes(weights, layers, lengths_P)
+
+    def logprobs(self, rows: Sequence[Row], prefixes: FusedPrefixes) -> Tensor:
+        """The rows' own tokens, attending to their prefix and to themselves."""
+        ids_BT, lengths_B = self._padded([row.tokens[:-1] for row in rows])
+        which_B = torch.tensor([row.prefix for row in rows], device=self._device)
+        past_lengths_B = prefixes.lengths_P[which_B]
+        num_past, num_new = prefixes.leaves[0][0].shape[2], ids_BT.shape[1]
+        weights = self._decoder.weights()
+        mask = causal_mask(past_lengths_B, num_past, num_new, weights.embedding.dtype)
+
+        def attend(i: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            keys, values = prefixes.leaves[i]
+            return attend_causal(q, k, v, (keys[which_B], values[which_B]), mask)
+
+        steps_T = torch.arange(num_new, device=self._device)
+        positions_BT = past_lengths_B[:, None] + steps_T
+        hidden = self._decoder.hidden(weights, ids_BT, positions_BT, attend)
+        real_BT = steps_T < lengths_B[:, None]
+        targets = [token for row in rows for token in row.tokens[1:]]
+        temperature = [row.datum.temperature for row in rows for _ in row.tokens[1:]]
+        return token_logprobs(
+            hidden[real_BT],
+            weights.head,
+            torch.tensor(targets, device=self._device),
+            torch.tensor(temperature, device=self._device),
+        )
+
+    def _padded(self, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+        """Token ids [B, T] padded right, and lengths [B]. T is at least 1."""
+        lengths = [len(row) for row in rows]
+        ids_BT = torch.zeros(len(rows), max(1, *lengths), dtype=torch.long)
+        for i, row in enumerate(rows):
+            ids_BT[i, : len(row)] = torch.tensor(row, dtype=torch.long)
+        return ids_BT.to(self._device), torch.tensor(lengths, device=self._device)
+
+
+def _with_room(table: Tensor, n: int, room: int) -> Tensor:
+    """[P, T, K, D] -> [P * n, K, T + room, D], the new columns unset."""
+    P, T, K, D = table.shape
+    wide = table.new_empty((P * n, K, T + room, D))
+    wide[:, :, :T] = table.transpose(1, 2).repeat_interleave(n, dim=0)
+    return wide

@@ -1,0 +1,150 @@
+"""Models and tokenizers: found, checked and loaded, with one clear line when they are unfit."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+from srpo.embedded import MODEL_DIR
+from srpo.engines.local.decoder import fits
+from srpo.engines.local.fused import FusedNetwork
+from srpo.engines.local.network import Network
+from srpo.engines.local.plain import PlainNetwork
+from srpo.errors import ModelError
+
+WEIGHT_FILES = ("*.safetensors", "*.safetensors.index.json")
+SAME_LOGITS = 2e-3  # largest difference at which the fused pass counts as the model's own
+logger = logging.getLogger(__name__)
+
+
+def find_model(name: str) -> str:
+    """The folder or hub name that `name` stands for; "embedded" is the bundled model.
+
+    Raises `ModelError` for a folder without config or weights, naming what is missing.
+    """
+    if name == "embedded":
+        return str(MODEL_DIR)
+    folder = Path(name)
+    if not folder.is_dir():
+        looks_like_path = name.startswith((".", "/", "~")) or folder.suffix or name.count("/") > 1
+        if looks_like_path:
+            raise ModelError(f"--model {name}: no such folder")
+        return name
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"--model {name}: config.json is missing; not a model in HF format")
+    if not any(any(folder.glob(pattern)) for pattern in WEIGHT_FILES):
+        raise ModelError(f"--model {name}: no weights there (model.safetensors)")
+    return name
+
+
+def load_tokenizer(name: str) -> Any:
+    """The fast tokenizer of a model, checked to have an end-of-sequence token.
+
+    Raises `ModelError` if it cannot be loaded, is not a fast one, or has no EOS token.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(find_model(name))
+    except ModelError:
+        raise
+    except Exception as error:  # noqa: BLE001 - transformers raises all kinds; each ends the run
+        raise ModelError(f"--model {name}: tokenizer cannot be loaded: {_first(error)}") from None
+    if not tokenizer.is_fast:
+        raise ModelError(f"--model {name}: the tokenizer is not a fast one (no tokenizer.json)")
+    if tokenizer.eos_token_id is None:
+        raise ModelError(
+            f"--model {name}: the tokenizer has no EOS token, so completions would never end; "
+            "set eos_token in tokenizer_config.json"
+        )
+    return tokenizer
+
+
+def load_model(name: str, device: torch.device) -> Any:
+    """The model in float32 on `device`, in evaluation mode (no dropout), gradients on.
+
+    Raises `ModelError` if it cannot be loaded.
+    """
+    place = find_model(name)
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            place, config=AutoConfig.from_pretrained(place), dtype=torch.float32
+        )
+    except Exception as error:  # noqa: BLE001 - transformers raises all kinds; each ends the run
+        raise ModelError(f"--model {name}: cannot be loaded: {_first(error)}") from None
+    return model.to(device).eval()
+
+
+def load_weights_into(model: Any, folder: Path) -> None:
+    """Copy the weights of a saved checkpoint into `model`, in place.
+
+    Raises `ModelError` if the folder has no weights or they are of another model.
+    """
+    files = sorted(folder.glob("*.safetensors"))
+    files = [file for file in files if file.name.startswith("model")]
+    if not files:
+        raise ModelError(f"{folder}: model.safetensors is missing; not a checkpoint of srpo")
+    saved: dict[str, torch.Tensor] = {}
+    for file in files:
+        saved |= load_file(file)
+    known = dict(model.named_parameters()) | dict(model.named_buffers())
+    unknown = sorted(set(saved) - set(known))
+    missing = sorted(set(dict(model.named_parameters())) - set(saved))
+    if unknown or missing:
+        raise ModelError(f"{folder}: weights of another model (differs: {(unknown + missing)[0]})")
+    with torch.no_grad():
+        for name, value in saved.items():
+            known[name].copy_(value)
+
+
+def pick_device(wanted: str) -> torch.device:
+    """The device for a setting: auto takes a GPU if there is one.
+
+    Raises `ModelError` if a GPU is asked for and there is none.
+    """
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise ModelError("model.device is cuda, and PyTorch sees no GPU; set it to cpu or auto")
+    if wanted == "auto":
+        wanted = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(wanted)
+
+
+def network_of(model: Any, dtype: torch.dtype) -> Network:
+    """The fused network where it computes what the model computes, else the plain one.
+
+    The choice is checked on a short probe, and a fused pass that differs is said aloud.
+    """
+    device = next(model.parameters()).device
+    if not fits(model.config):
+        logger.info("%s: sampled and trained through transformers", model.config.model_type)
+        return PlainNetwork(model, dtype, device)
+    fused = FusedNetwork(model, torch.float32, device)
+    ids = [i % model.config.vocab_size for i in range(3, 40, 4)]
+    with torch.no_grad():
+        own = model(torch.tensor([ids], device=device)).logits[0, -1].float()
+    gap = float((fused.prefill([ids], 1, 1)[0][0] - own).abs().max())
+    if not gap <= SAME_LOGITS * max(1.0, float(own.abs().max())):
+        logger.warning(
+            "%s: the fused pass differs from transformers by %.2g in a logit; using transformers",
+            model.config.model_type,
+            gap,
+        )
+        return PlainNetwork(model, dtype, device)
+    return FusedNetwork(model, dtype, device)
+
+
+def set_threads(wanted: int) -> int:
+    """Use `wanted` CPU threads, or all cores if 0; returns the number."""
+    threads = wanted or os.cpu_count() or 1
+    torch.set_num_threads(threads)
+    return threads
+
+
+def _first(error: Exception) -> str:
+    """The first line of an error's text, without its trace."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,72 @@
+"""What the sampler and the trainer need of a model, and its two implementations' shared nouns.
+
+`FusedNetwork` computes Llama-family models through `decoder`; `PlainNetwork` runs any causal LM
+of transformers through its own forward pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from srpo.types import Datum
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One datum cut for training: the tokens after its shared prefix, and the prefix's number.
+
+    `tokens[0]` is the last token of the prefix's successor: logits of `tokens[i]` predict
+    `tokens[i + 1]`, so the whole trained part lies in `tokens[1:]`.
+    """
+
+    index: int  # which datum
+    datum: Datum
+    start: int  # how many tokens of the datum lie in the prefix
+    prefix: int  # which prefix of the chunk
+
+    @property
+    def tokens(self) -> tuple[int, ...]:
+        """The tokens that go through the model for this row."""
+        return self.datum.tokens[self.start :]
+
+
+class Cache(Protocol):
+    """Keys and values of rows that are being decoded."""
+
+    def select(self, rows: Tensor) -> None:
+        """Keep only these rows (indices, ascending)."""
+        ...
+
+
+class Prefixes(Protocol):
+    """Shared prompt prefixes of a chunk, computed once; gradients gather here."""
+
+    def backward(self) -> None:
+        """Carry the gradients that the rows left on the prefixes back to the weights."""
+        ...
+
+
+class Network(Protocol):
+    """A causal LM as the local engine sees it."""
+
+    shares_prefixes: bool  # whether `prefixes` saves work; else rows carry their whole datum
+
+    def prefill(self, prompts: Sequence[Sequence[int]], n: int, room: int) -> tuple[Tensor, Cache]:
+        """Logits [P * n, V] after each prompt, n rows each, and a cache with `room` free columns."""
+        ...
+
+    def decode(self, tokens_B: Tensor, cache: Cache) -> Tensor:
+        """Logits [B, V] after one more token for each row of the cache."""
+        ...
+
+    def prefixes(self, prefixes: Sequence[Sequence[int]]) -> Prefixes:
+        """Run the shared prefixes of a chunk, once each."""
+        ...
+
+    def logprobs(self, rows: Sequence[Row], prefixes: Prefixes) -> Tensor:
+        """Logprobs, with gradients, of `tokens[1:]` of each row in turn, as one flat tensor."""
+        ...

@@ -1,0 +1,107 @@
+"""Any causal LM of transformers through its own forward pass: slower, and right for all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+from srpo.engines.local.network import Row
+
+
+class PlainCache:
+    """A transformers cache with the mask and positions that left-padded prompts need."""
+
+    def __init__(self, keys_values: Any, mask: Tensor) -> None:
+        self.keys_values = keys_values
+        self.mask = mask  # [B, columns filled]; 1 where a token is real
+
+    def select(self, rows: Tensor) -> None:
+        """Keep only these rows."""
+        self.keys_values.batch_select_indices(rows)
+        self.mask = self.mask[rows]
+
+
+class NoPrefixes:
+    """Nothing is shared: each row carries its whole datum."""
+
+    def backward(self) -> None:
+        """Nothing gathered, nothing to carry back."""
+
+
+class PlainNetwork:
+    """A causal LM through `model(...)`."""
+
+    shares_prefixes = False
+
+    def __init__(self, model: Any, dtype: torch.dtype, device: torch.device) -> None:
+        self._model = model
+        self._device = device
+        self._autocast = torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
+
+    @torch.no_grad()
+    def prefill(
+        self, prompts: Sequence[Sequence[int]], n: int, room: int
+    ) -> tuple[Tensor, PlainCache]:
+        """Each prompt once; its keys and values are then repeated for its n rows."""
+        longest = max(len(prompt) for prompt in prompts)
+        ids = torch.zeros(len(prompts), longest, dtype=torch.long)
+        mask = torch.zeros_like(ids)
+        for i, prompt in enumerate(prompts):
+            ids[i, longest - len(prompt) :] = torch.tensor(prompt)
+            mask[i, longest - len(prompt) :] = 1
+        mask = mask.to(self._device)
+        cache = DynamicCache(config=self._model.config)
+        logits = self._forward(ids.to(self._device), mask, _positions(mask), cache)
+        cache.batch_repeat_interleave(n)
+        repeated = PlainCache(cache, mask.repeat_interleave(n, dim=0))
+        return logits.repeat_interleave(n, dim=0), repeated
+
+    @torch.no_grad()
+    def decode(self, tokens_B: Tensor, cache: PlainCache) -> Tensor:
+        """One token a row."""
+        cache.mask = torch.cat((cache.mask, cache.mask.new_ones(len(tokens_B), 1)), dim=1)
+        positions = cache.mask.sum(dim=1, keepdim=True) - 1
+        return self._forward(tokens_B[:, None], cache.mask, positions, cache.keys_values)
+
+    def _forward(self, ids: Tensor, mask: Tensor, positions: Tensor, cache: Any) -> Tensor:
+        with self._autocast:
+            logits: Tensor = self._model(
+                input_ids=ids,
+                attention_mask=mask,
+                position_ids=positions,
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
+            ).logits
+        return logits[:, -1].float()
+
+    def prefixes(self, prefixes: Sequence[Sequence[int]]) -> NoPrefixes:
+        """Nothing to run ahead."""
+        return NoPrefixes()
+
+    def logprobs(self, rows: Sequence[Row], prefixes: NoPrefixes) -> Tensor:
+        """Whole rows, padded right, through the model's own forward pass."""
+        longest = max(len(row.tokens) - 1 for row in rows)
+        ids_BT = torch.zeros(len(rows), longest, dtype=torch.long)
+        real_BT = torch.zeros(len(rows), longest, dtype=torch.bool)
+        for i, row in enumerate(rows):
+            ids_BT[i, : len(row.tokens) - 1] = torch.tensor(row.tokens[:-1])
+            real_BT[i, : len(row.tokens) - 1] = True
+        ids_BT, real_BT = ids_BT.to(self._device), real_BT.to(self._device)
+        with self._autocast:
+            logits_BTV = self._model(
+                input_ids=ids_BT, attention_mask=real_BT.long(), use_cache=False
+            ).logits
+        targets = torch.tensor([t for row in rows for t in row.tokens[1:]], device=self._device)
+        temperature_B = torch.tensor([r.datum.temperature for r in rows], device=self._device)
+        logits = (logits_BTV.float() / temperature_B[:, None, None])[real_BT]
+        chosen = logits.gather(1, targets[:, None])[:, 0]
+        return chosen - torch.logsumexp(logits, dim=1)
+
+
+def _positions(mask: Tensor) -> Tensor:
+    return (mask.cumsum(dim=1) - 1).clamp(min=0)

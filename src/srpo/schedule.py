@@ -1,0 +1,81 @@
+"""When a stage ends: after so many steps, so many epochs, or when the reward stops rising."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+SMOOTHING = 0.9  # of the exponential mean: about the last ten steps count
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a stage has come. Counts are within the stage.
+
+    >>> Progress().after_step(1.0).steps
+    1
+    """
+
+    steps: int = 0
+    epochs: int = 0  # whole epochs
+    idle_epochs: int = 0  # whole epochs in a row without any signal
+    epoch_had_signal: bool = False
+    smoothed_reward: float | None = None
+    best_smoothed: float | None = None
+    steps_since_best: int = 0
+
+    def after_step(self, reward: float | None, *, had_signal: bool = True) -> Progress:
+        """After one more step with this mean reward (None: nothing was gradable)."""
+        had = self.epoch_had_signal or had_signal
+        moved = replace(self, steps=self.steps + 1, epoch_had_signal=had)
+        if reward is None:
+            return replace(moved, steps_since_best=self.steps_since_best + 1)
+        old = self.smoothed_reward
+        new = reward if old is None else SMOOTHING * old + (1 - SMOOTHING) * reward
+        risen = self.best_smoothed is None or new > self.best_smoothed
+        return replace(
+            moved,
+            smoothed_reward=new,
+            best_smoothed=new if risen else self.best_smoothed,
+            steps_since_best=0 if risen else self.steps_since_best + 1,
+        )
+
+    def after_epoch(self) -> Progress:
+        """After one more whole epoch."""
+        idle = 0 if self.epoch_had_signal else self.idle_epochs + 1
+        return replace(self, epochs=self.epochs + 1, idle_epochs=idle, epoch_had_signal=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """What ends a stage; the first that comes. None: never.
+
+    >>> Switch(steps=25, epochs=None, plateau_steps=None, idle_epochs=3).reason(Progress(steps=25))
+    'its 25 steps are done'
+    """
+
+    steps: int | None
+    epochs: int | None
+    plateau_steps: int | None
+    idle_epochs: int
+
+    def reason(self, progress: Progress) -> str | None:
+        """Why the stage is over, as the end of a sentence; None while it goes on."""
+        if self.steps is not None and progress.steps >= self.steps:
+            return f"its {self.steps} steps are done"
+        if self.epochs is not None and progress.epochs >= self.epochs:
+            return f"its {self.epochs} epochs are done"
+        if self.plateau_steps is not None and progress.steps_since_best >= self.plateau_steps:
+            return f"the smoothed reward has not risen for {self.plateau_steps} steps"
+        if self.exhausted(progress):
+            return f"nothing could be learned in {progress.idle_epochs} whole epochs"
+        return None
+
+    def exhausted(self, progress: Progress) -> bool:
+        """Whether so many whole epochs in a row gave no signal that the stage is given up."""
+        return progress.idle_epochs >= self.idle_epochs
+
+
+def progress_from(state: dict[str, Any]) -> Progress:
+    """Progress as it was saved with `dataclasses.asdict`."""
+    return Progress(**state)
