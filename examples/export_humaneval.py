@@ -130,7 +130,7 @@ def find_data() -> Path:
     )
 
 
-@click.command(help=__doc__)
+@click.command(help=str(__doc__).replace("    pip", "\b\n    pip", 1))  # \b: keep these lines
 @click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
 def main(out: Path) -> None:
     """Read, turn, write and say what was left out."""

@@ -89,7 +89,7 @@ def draw(task: str, size: int, seed: int, options: Mapping[str, Any]) -> Iterabl
         raise click.ClickException(f"reasoning-gym refuses the task {task}: {error}") from error
 
 
-@click.command(help=__doc__)
+@click.command(help=str(__doc__).replace("    pip", "\b\n    pip", 1))  # \b: keep these lines
 @click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--task", "tasks", multiple=True, help=f"May be repeated; else {', '.join(EASY)}.")
 @click.option("--count", default=1000, type=click.IntRange(1), show_default=True,

@@ -78,7 +78,7 @@ def greedy_answer(folder: Path, question: str) -> str:
     return str(text).strip()
 
 
-@click.command(help=__doc__)
+@click.command(help=str(__doc__).replace("    pip", "\b\n    pip", 1))  # \b: keep these lines
 @click.argument("out_dir", type=click.Path(path_type=Path, file_okay=False))
 def main(out_dir: Path) -> None:
     """Find, unpack, save, and ask the saved model one question."""
