@@ -248,7 +248,8 @@ def quick_comparison(gold: str, answer: str) -> bool | None:
     if words[0] and words[1]:
         if words[0].text == words[1].text:
             return True
-        if words[0].certain or words[1].certain:
+        letters = len(words[0].text) == len(words[1].text) == 1
+        if letters or words[0].certain or words[1].certain:
             return False
     return None
 

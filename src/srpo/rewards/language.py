@@ -9,37 +9,12 @@ import regex
 
 # Counted as one: texts in these languages mix them by nature.
 _TOGETHER = {"Hiragana": "Han", "Katakana": "Han", "Hangul": "Han", "Bopomofo": "Han"}
-_SCRIPTS = [
-    "Latin",
-    "Cyrillic",
-    "Greek",
-    "Han",
-    "Hiragana",
-    "Katakana",
-    "Hangul",
-    "Bopomofo",
-    "Arabic",
-    "Hebrew",
-    "Devanagari",
-    "Bengali",
-    "Thai",
-    "Tamil",
-    "Telugu",
-    "Georgian",
-    "Armenian",
-    "Ethiopic",
-    "Khmer",
-    "Lao",
-    "Myanmar",
-    "Sinhala",
-    "Gujarati",
-    "Gurmukhi",
-    "Kannada",
-    "Malayalam",
-    "Oriya",
-    "Tibetan",
-    "Mongolian",
-]
+_SCRIPTS = (
+    "Latin", "Cyrillic", "Greek", "Han", "Hiragana", "Katakana", "Hangul", "Bopomofo", "Arabic",
+    "Hebrew", "Devanagari", "Bengali", "Thai", "Tamil", "Telugu", "Georgian", "Armenian",
+    "Ethiopic", "Khmer", "Lao", "Myanmar", "Sinhala", "Gujarati", "Gurmukhi", "Kannada",
+    "Malayalam", "Oriya", "Tibetan", "Mongolian",
+)  # fmt: skip
 _SCRIPT = regex.compile("|".join(rf"(?P<{name}>\p{{Script={name}}})" for name in _SCRIPTS))
 _FENCE = regex.compile(r"```.*?(?:```|\Z)", regex.DOTALL)
 _CODE = regex.compile(r"`[^`\n]{1,500}`")

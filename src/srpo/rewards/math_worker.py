@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import re
 import resource
 import sys
 import time
@@ -25,12 +26,14 @@ _DIGITS = 30
 _WARM_UP = ((r"\frac{1}{2}+x", "x+0.5"), ("(1,2)", r"\{1,2\}"), (r"\sqrt{2}", r"2^{1/2}"))
 _MARK_OF = {"same": b"=", "different": b"!", "bad_gold": b"g", "bad_answer": b"a"}
 _READ_GOLD = b"."
+_PLAIN_NAMES = re.compile(r"(?<![\\A-Za-z])(pi|sin|cos|tan|log|ln)(?![A-Za-z])")
 
 
 def _parse(text: str) -> Any:
     """The sympy object of an answer, or None if math-verify cannot read it."""
     from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse
 
+    text = _PLAIN_NAMES.sub(r"\\\1 ", text)  # pi/2 is not p times i over two
     how = [LatexExtractionConfig(boxed_match_priority=0), ExprExtractionConfig()]
     try:
         found = parse("\\boxed{" + text + "}", how, parsing_timeout=None)

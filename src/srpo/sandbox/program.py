@@ -39,7 +39,7 @@ def _describe(error: BaseException) -> str:
 
 
 class _Reporter:
-    """Sends frames: l loaded, v value, n not plain, m too much output, e error."""
+    """Sends frames: l loaded, x not loaded, v value, n not plain, m too much output, e error."""
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
@@ -62,7 +62,7 @@ def run_functions(
     try:
         exec(compile(program, "<program>", "exec", dont_inherit=True), module.__dict__)
     except BaseException as error:  # noqa: BLE001 - whatever a program raises, SystemExit too
-        reporter.send(b"e", _describe(error))
+        reporter.send(b"x", _describe(error))
         return
     reporter.send(b"l")
     for name, arguments in calls:

@@ -30,6 +30,7 @@ _PRELOADED = (
 )
 _MAX_ERROR_CHARS = 300
 _STATUS_OF_FRAME = {b"v": "ok", b"n": "not_plain", b"m": "too_much_output", b"e": "crashed"}
+_KINDS = {b"l", b"x", *_STATUS_OF_FRAME}  # l: loaded; x: could not be loaded
 _FRAME_SLACK_BYTES = 1024
 
 Outcome = dict[str, str]  # status, value (JSON text) or stdout, error
@@ -45,19 +46,22 @@ class _Frames:
     def __init__(self, max_body_bytes: int) -> None:
         self._buffer = bytearray()
         self._max_body_bytes = max_body_bytes
+        self._loaded = False  # a second such frame would only buy time
 
     def add(self, data: bytes) -> list[tuple[bytes, str]]:
         """The frames completed by these bytes. Raises ValueError if they are damaged."""
         self._buffer += data
-        frames = []
+        frames: list[tuple[bytes, str]] = []
         while len(self._buffer) >= HEADER.size:
             kind, length = HEADER.unpack_from(self._buffer)
-            if (kind != b"l" and kind not in _STATUS_OF_FRAME) or length > self._max_body_bytes:
-                raise ValueError("damaged frame")
+            again = kind in b"lx" and self._loaded
+            if kind not in _KINDS or length > self._max_body_bytes or again:
+                raise ValueError("wrote to the channel of results")
             if len(self._buffer) < HEADER.size + length:
                 break
             body = bytes(self._buffer[HEADER.size : HEADER.size + length])
             del self._buffer[: HEADER.size + length]
+            self._loaded = self._loaded or kind in b"lx"
             frames.append((kind, body.decode("utf-8", "replace")))
         return frames
 
@@ -108,32 +112,27 @@ class Server:
         return outcomes
 
     def _collect(self, child: Child, job: dict[str, Any]) -> tuple[list[Outcome], str]:
-        """Outcomes that the child reported, and why there are no more; "" is a time-out."""
+        """At most one outcome a call, and why there are no more; "" is a time-out."""
         outcomes: list[Outcome] = []
         frames = _Frames(2 * job["output_bytes"] + _FRAME_SLACK_BYTES)
+        num_calls, error = len(job["calls"]), ""
         deadline_s = time.monotonic() + job["timeout_s"]
-        loaded = False
-        while len(outcomes) < len(job["calls"]):
+        while len(outcomes) < num_calls and not error:
             data = child.read(deadline_s)
             if not data:
-                code = child.end(deadline_s if data == b"" else 0.0)
-                return outcomes, "" if data is None or code is None else _ending(code)
+                return outcomes, _ending(child.end(deadline_s if data == b"" else 0.0))
             try:
                 new = frames.add(data)
-            except ValueError:
-                child.end(0.0)
-                return outcomes, "wrote to the channel of results"
-            for kind, text in new:
+            except ValueError as damage:
+                new, error = [], str(damage)
+            for kind, text in new:  # each frame starts the clock of the next call
                 deadline_s = time.monotonic() + job["timeout_s"]
-                if kind == b"l" and not loaded:
-                    loaded = True
-                elif not loaded or kind == b"l":
-                    child.end(0.0)
-                    return outcomes, text[:_MAX_ERROR_CHARS] or "wrote to the channel of results"
-                else:
+                if kind == b"x":
+                    error = text[:_MAX_ERROR_CHARS] or "the program cannot be loaded"
+                elif kind != b"l":
                     outcomes.append(_of_frame(kind, text))
         child.end(0.0)
-        return outcomes[: len(job["calls"])], ""
+        return outcomes[:num_calls], error
 
     def _run_script(self, job: dict[str, Any], stdin: str) -> Outcome:
         with tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as errors:
@@ -179,19 +178,17 @@ def _read_stdout(child: Child, job: dict[str, Any]) -> Outcome:
             child.end(0.0)
             return _outcome("too_much_output")
     code = child.end(deadline_s if data == b"" else 0.0)
-    if code is None or code == -signal.SIGXCPU:
-        return _outcome("timed_out")
     if code != 0:
-        return _outcome("crashed", error=_ending(code))
+        error = _ending(code)
+        return _outcome("crashed", error=error) if error else _outcome("timed_out")
     return _outcome("ok", stdout=output.decode("utf-8", "replace"))
 
 
-def _ending(code: int) -> str:
-    if code >= 0:
-        return f"ended with exit status {code}"
-    if -code == signal.SIGXCPU:
-        return ""  # out of CPU time: a time-out
-    return f"ended by signal {-code}"
+def _ending(code: int | None) -> str:
+    """How a process ended, in a few words; "" if it was out of time."""
+    if code is None or -code == signal.SIGXCPU:
+        return ""
+    return f"ended with exit status {code}" if code >= 0 else f"ended by signal {-code}"
 
 
 def _tail(fd: int) -> str:

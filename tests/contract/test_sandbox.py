@@ -1,0 +1,196 @@
+"""What every sandbox promises, and what only one that really runs programs can."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from srpo.sandbox import CaseOutput, FunctionCall, Job, Limits, Sandbox, Stdin
+from srpo.sandbox.forkserver import ForkServerSandbox
+from srpo.sandbox.scripted import ScriptedSandbox
+
+ADD = "def add(a, b):\n    return a + b\n"
+ECHO = "print(input()[::-1])\n"
+BROKEN = "def add(a, b):\n    raise ValueError('no')\n"
+SCRIPT = {
+    ADD: (CaseOutput("ok", value=3), CaseOutput("ok", value="xy")),
+    ECHO: (CaseOutput("ok", stdout="cba\n"),),
+    BROKEN: (CaseOutput("crashed", error="ValueError: no"),),
+}
+QUICK = Limits(timeout_s=0.4)
+
+
+@pytest.fixture(scope="module")
+def local() -> Iterator[ForkServerSandbox]:
+    sandbox = ForkServerSandbox(workers=2)
+    yield sandbox
+    sandbox.close()
+
+
+@pytest.fixture(params=["local", "scripted"])
+def sandbox(request: pytest.FixtureRequest, local: ForkServerSandbox) -> Sandbox:
+    return local if request.param == "local" else ScriptedSandbox(SCRIPT)
+
+
+def call(*args: int | str | list[int]) -> FunctionCall:
+    return FunctionCall("add", tuple(args))  # type: ignore[arg-type]  # lists are invariant
+
+
+def run_one(sandbox: Sandbox, program: str, *inputs: FunctionCall | Stdin) -> list[CaseOutput]:
+    (result,) = sandbox.run([Job("1", program, inputs, QUICK)])
+    assert result.infra_error == ""
+    return list(result.outputs)
+
+
+def test_results_come_back_in_the_order_of_the_jobs(sandbox: Sandbox) -> None:
+    jobs = [Job(f"a{i}", ADD, (call(1, 2), call("x", "y"))) for i in range(6)]
+    jobs.insert(2, Job("e", ECHO, (Stdin("abc\n"),)))
+    results = sandbox.run(jobs)
+    assert [result.id for result in results] == [job.id for job in jobs]
+    assert [output.value for output in results[0].outputs] == [3, "xy"]
+    assert results[2].outputs[0].stdout == "cba\n"
+
+
+def test_an_exception_of_the_program_is_a_crash(sandbox: Sandbox) -> None:
+    (output,) = run_one(sandbox, BROKEN, call(1, 2))
+    assert output == CaseOutput("crashed", error="ValueError: no")
+
+
+def test_no_jobs_no_results(sandbox: Sandbox) -> None:
+    assert sandbox.run([]) == []
+
+
+def test_two_jobs_with_one_id_are_an_error(sandbox: Sandbox) -> None:
+    with pytest.raises(ValueError, match="same id"):
+        sandbox.run([Job("1", ADD, ()), Job("1", ADD, ())])
+
+
+def test_it_describes_itself_in_a_sentence(sandbox: Sandbox) -> None:
+    assert sandbox.describe().endswith((".", ")")) or ";" in sandbox.describe()
+
+
+def test_a_scripted_sandbox_can_be_told_to_fail() -> None:
+    sandbox = ScriptedSandbox(SCRIPT)
+    sandbox.infra_error = "the machine is gone"
+    (result,) = sandbox.run([Job("1", ADD, (call(1, 2),))])
+    assert result.infra_error == "the machine is gone" and result.outputs == ()
+
+
+@pytest.mark.parametrize(
+    ("expression", "value"),
+    [
+        ("None", None),
+        ("True", True),
+        ("2**70", 2**70),
+        ("-3", -3),
+        ("0.1", 0.1),
+        ("float('-inf')", float("-inf")),
+        ("'\u00e9\\ud800'", "\u00e9\ud800"),
+        ("(1, [2, {3: {4}}])", (1, [2, {3: {4}}])),
+        ("__import__('collections').Counter('aab')", {"a": 2, "b": 1}),
+        ("__import__('enum').IntEnum('E', 'X').X", 1),
+    ],
+)
+def test_plain_values_arrive_as_they_are(
+    local: ForkServerSandbox, expression: str, value: object
+) -> None:
+    (output,) = run_one(local, f"def add(a, b): return {expression}", call(1, 2))
+    assert output.status == "ok"
+    assert output.value == value and type(output.value) is type(value)
+
+
+@pytest.mark.parametrize("expression", ["object()", "b'x'", "1j", "(x for x in [1])", "add"])
+def test_other_values_do_not(local: ForkServerSandbox, expression: str) -> None:
+    (output,) = run_one(local, f"def add(a, b): return {expression}", call(1, 2))
+    assert output.status == "not_plain"
+
+
+def test_every_call_gets_fresh_arguments(local: ForkServerSandbox) -> None:
+    program = "def add(a, b):\n    a.append(b)\n    return len(a)\n"
+    outputs = run_one(local, program, call([1], 1), call([1], 1))
+    assert [output.value for output in outputs] == [2, 2]
+
+
+def test_a_crash_in_one_call_leaves_the_others(local: ForkServerSandbox) -> None:
+    program = "def add(a, b):\n    return b // a\n"
+    outputs = run_one(local, program, call(1, 2), call(0, 2), call(2, 2))
+    assert [output.status for output in outputs] == ["ok", "crashed", "ok"]
+
+
+def test_a_time_out_ends_the_job(local: ForkServerSandbox) -> None:
+    program = "def add(a, b):\n    while a: pass\n    return b\n"
+    start_s = time.monotonic()
+    outputs = run_one(local, program, call(0, 2), call(1, 2), call(0, 2))
+    assert [output.status for output in outputs] == ["ok", "timed_out", "not_run"]
+    assert time.monotonic() - start_s < 2.0
+
+
+def test_each_call_has_its_own_time(local: ForkServerSandbox) -> None:
+    # four times 0.25 s are more than the limit of 0.4 s for one
+    program = "import time\ndef add(a, b):\n    time.sleep(0.25)\n    return a\n"
+    outputs = run_one(local, program, *[call(i, 0) for i in range(4)])
+    assert [output.value for output in outputs] == [0, 1, 2, 3]
+
+
+def test_too_much_output_is_named(local: ForkServerSandbox) -> None:
+    (script,) = run_one(local, "print('x' * 10**6)", Stdin(""))
+    (value,) = run_one(local, "def add(a, b): return 'x' * 10**6", call(1, 2))
+    assert script.status == value.status == "too_much_output"
+
+
+def test_calls_and_scripts_in_one_job_keep_their_places(local: ForkServerSandbox) -> None:
+    program = "def add(a, b):\n    return a + b\nif __name__ == '__main__':\n    print(input())\n"
+    outputs = run_one(local, program, Stdin("one\n"), call(1, 2), Stdin("two\n"))
+    assert [outputs[0].stdout, outputs[1].value, outputs[2].stdout] == ["one\n", 3, "two\n"]
+
+
+def test_random_and_hash_are_the_same_in_every_run(local: ForkServerSandbox) -> None:
+    program = "import random\ndef add(a, b): return [random.random(), hash('x')]"
+    values = [run_one(local, program, call(1, 2))[0].value for _ in range(6)]
+    assert len({str(value) for value in values}) == 1
+
+
+def test_nothing_is_left_in_the_scratch_folder(local: ForkServerSandbox) -> None:
+    program = (
+        "import os\nprint(os.listdir('.'))\nos.makedirs('a/b')\nopen('a/b/c', 'w').write('x')\n"
+    )
+    for _ in range(4):
+        (output,) = run_one(local, program, Stdin(""))
+        assert output == CaseOutput("ok", stdout="[]\n")
+
+
+def test_a_dead_server_is_replaced_and_the_job_run_again() -> None:
+    sandbox = ForkServerSandbox(workers=1)
+    try:
+        sandbox.describe()
+        os.kill(sandbox._pool.first().pid, signal.SIGKILL)
+        (output,) = run_one(sandbox, ADD, call(1, 2))
+        assert output.value == 3
+    finally:
+        sandbox.close()
+
+
+def test_a_server_that_never_starts_is_an_infra_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("srpo.sandbox.forkserver._command", lambda slot: ["/bin/false"])
+    sandbox = ForkServerSandbox(workers=1)
+    (result,) = sandbox.run([Job("1", ADD, (call(1, 2),))])
+    assert "could not start" in result.infra_error
+
+
+def test_nothing_leaks() -> None:
+    def count_fds() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    before = count_fds()
+    sandbox = ForkServerSandbox(workers=2)
+    run_one(sandbox, ADD, call(1, 2))
+    pids = [server.pid for server in sandbox._pool._servers.values()]
+    sandbox.close()
+    sandbox.close()
+    assert count_fds() == before
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
