@@ -18,11 +18,9 @@ _SCRIPTS = (
 _SCRIPT = regex.compile("|".join(rf"(?P<{name}>\p{{Script={name}}})" for name in _SCRIPTS))
 _FENCE = regex.compile(r"```.*?(?:```|\Z)", regex.DOTALL)
 _CODE = regex.compile(r"`[^`\n]{1,500}`")
-_MATH = regex.compile(
-    r"\$\$[^$]{1,5000}\$\$|\$[^$\n]{1,1000}\$|\\\((?:(?!\\\)).){1,5000}\\\)"
-    r"|\\\[(?:(?!\\\]).){1,5000}\\\]|\\[a-zA-Z]+",
-    regex.DOTALL,
-)
+_OPENING = regex.compile(r"\$\$|\$|\\\(|\\\[|\\[a-zA-Z]+")
+_CLOSING = {"$$": "$$", "$": "$", r"\(": r"\)", r"\[": r"\]"}
+_MAX_INLINE_CHARS = 1000  # two dollar signs further apart are prices
 _LETTER = regex.compile(r"\p{L}")
 
 
@@ -34,7 +32,27 @@ def _script(char: str) -> str:
 
 
 def _strip(text: str) -> str:
-    return str(_MATH.sub(" ", _CODE.sub(" ", _FENCE.sub(" ", text))))
+    return _without_math(_CODE.sub(" ", _FENCE.sub(" ", text)))
+
+
+def _without_math(text: str) -> str:
+    """The text without formulas and LaTeX commands, in one pass from left to right."""
+    kept: list[str] = []
+    unclosed: set[str] = set()  # not closed anywhere further on, so not searched for again
+    position = 0
+    while match := _OPENING.search(text, position):
+        kept.append(text[position : match.start()])
+        opening, position = match[0], match.end()
+        if opening not in _CLOSING or opening in unclosed:
+            continue
+        closing = _CLOSING[opening]
+        limit = position + _MAX_INLINE_CHARS if opening == "$" else len(text)
+        end = text.find(closing, position, limit)
+        if end < 0 and opening != "$":
+            unclosed.add(opening)
+        elif end >= 0 and not (opening == "$" and "\n" in text[position:end]):
+            position = end + len(closing)
+    return " ".join([*kept, text[position:]])
 
 
 def mixing_share(text: str, prompt: str) -> float:

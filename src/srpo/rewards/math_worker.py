@@ -23,6 +23,8 @@ REPLIES = ("same", "different", "bad_gold", "bad_answer", "slow_gold", "slow_ans
 _MEMORY_BYTES = 2 << 30
 _RECURSION_LIMIT = 4000
 _DIGITS = 30
+_DECIMAL_TOLERANCE, _EXACT_TOLERANCE = 1e-6, 1e-20  # relative
+_ZERO = 1e-25  # what remains of an exact zero at that precision
 _WARM_UP = ((r"\frac{1}{2}+x", "x+0.5"), ("(1,2)", r"\{1,2\}"), (r"\sqrt{2}", r"2^{1/2}"))
 _MARK_OF = {"same": b"=", "different": b"!", "bad_gold": b"g", "bad_answer": b"a"}
 _READ_GOLD = b"."
@@ -42,49 +44,57 @@ def _parse(text: str) -> Any:
     return found[0] if found and not isinstance(found[0], str) else None
 
 
-def _values(expression: Any) -> list[Any] | None:
-    """The real and imaginary parts of all numbers in an answer, sorted; None if not numeric."""
+def _number(expression: Any) -> tuple[Any, Any] | None:
+    """Real and imaginary part to 30 digits; None if it is not one finite number."""
     import sympy
 
-    if isinstance(expression, sympy.Expr):
-        if expression.free_symbols:
-            return None
-        number = sympy.N(expression, _DIGITS)
-        parts = number.as_real_imag()
-        return (
-            [parts]
-            if all(part.is_Float or part.is_Integer or part.is_Rational for part in parts)
-            else None
-        )
-    if isinstance(expression, (sympy.FiniteSet, sympy.Tuple, sympy.Interval)):
-        values: list[Any] = []
-        for item in expression.args:
-            if isinstance(item, sympy.Expr):
-                inner = _values(item)
-                if inner is None:
-                    return None
-                values += inner
-        return sorted(values)
-    return None
+    if not isinstance(expression, sympy.Expr) or expression.free_symbols:
+        return None
+    parts = sympy.N(expression, _DIGITS).as_real_imag()
+    if not all((part.is_Float or part.is_Rational) and part.is_finite for part in parts):
+        return None
+    return parts[0], parts[1]
 
 
-def _numerically_same(gold: Any, answer: Any, tolerance: float) -> bool:
-    """Second opinion on a yes of math-verify, which rounds to six places. True if it has none."""
-    golds, answers = _values(gold), _values(answer)
+def _numbers(collection: Any) -> list[tuple[Any, Any]] | None:
+    """The numbers of a set, tuple or interval, sorted; None if some of it is not a number."""
+    import sympy
+
+    if not isinstance(collection, (sympy.FiniteSet, sympy.Tuple, sympy.Interval)):
+        return None
+    numbers = [_number(item) for item in collection.args if isinstance(item, sympy.Expr)]
+    known = [number for number in numbers if number is not None]
+    return sorted(known) if len(known) == len(numbers) else None
+
+
+def _close(one: tuple[Any, Any], other: tuple[Any, Any], tolerance: float) -> bool:
+    size = max(abs(part) for number in (one, other) for part in number)
+    allowed = tolerance * size + _ZERO
+    return all(abs(a - b) <= allowed for a, b in zip(one, other, strict=True))
+
+
+def _same(gold: Any, answer: Any, tolerance: float) -> bool:
+    """Numbers and sets of numbers are compared by value; the rest by math-verify.
+
+    math-verify rounds to six places: of other collections the numbers are compared as well.
+    """
+    import sympy
+    from math_verify import verify
+
+    one, other = _number(gold), _number(answer)
+    if one is not None and other is not None:
+        return _close(one, other, tolerance)
+    golds, answers = _numbers(gold), _numbers(answer)
     if golds is None or answers is None or len(golds) != len(answers):
-        return True
-    for pair in zip(golds, answers, strict=True):
-        (gold_re, gold_im), (answer_re, answer_im) = pair
-        size = max(abs(part) for number in pair for part in number)
-        if max(abs(gold_re - answer_re), abs(gold_im - answer_im)) > tolerance * size:
-            return False
-    return True
+        return bool(verify([gold], [answer], timeout_seconds=None))
+    if not all(_close(a, b, tolerance) for a, b in zip(golds, answers, strict=True)):
+        return False
+    both_sets = isinstance(gold, sympy.FiniteSet) and isinstance(answer, sympy.FiniteSet)
+    return both_sets or bool(verify([gold], [answer], timeout_seconds=None))
 
 
 def compare(gold_text: str, answer_text: str, report_fd: int) -> str:
     """One of the first four `REPLIES`; tells `report_fd` once the gold answer is read."""
-    from math_verify import verify
-
     gold = _parse(gold_text)
     if gold is None:
         return "bad_gold"
@@ -92,14 +102,12 @@ def compare(gold_text: str, answer_text: str, report_fd: int) -> str:
     answer = _parse(answer_text)
     if answer is None:
         return "bad_answer"
+    decimals = "." in gold_text or "." in answer_text
     try:
-        if not verify([gold], [answer], timeout_seconds=None):
-            return "different"
-        decimals = "." in gold_text or "." in answer_text
-        tolerance = 1e-6 if decimals else 1e-20
-        return "same" if _numerically_same(gold, answer, tolerance) else "different"
+        same = _same(gold, answer, _DECIMAL_TOLERANCE if decimals else _EXACT_TOLERANCE)
     except (TypeError, ValueError, ArithmeticError, AttributeError, NotImplementedError):
-        return "different"
+        return "different"  # what sympy cannot compare is not shown to be the same
+    return "same" if same else "different"
 
 
 def _answer(request: dict[str, Any]) -> str:

@@ -1,0 +1,291 @@
+"""Which math answers count as right. Each row is a fact that can be checked by hand."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from fractions import Fraction
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from srpo.rewards.answers import (
+    Number,
+    gold_problem,
+    last_boxed,
+    quick_comparison,
+    read_number,
+    read_words,
+    same_number,
+    too_heavy,
+)
+from srpo.rewards.math import MathVerifier, find_answer
+from srpo.types import Verdict
+
+
+@pytest.mark.parametrize(
+    ("text", "content"),
+    [
+        (r"\boxed{4}", "4"),
+        (r"\boxed{1} no, \boxed{2}", "2"),
+        (r"\boxed{\frac{1}{2}}", r"\frac{1}{2}"),
+        (r"\fbox{ 7 }", "7"),
+        (r"\boxed{\boxed{3}}", "3"),
+        (r"\boxed{\{1, 2\}}", r"\{1, 2\}"),
+        (r"\boxed{5", None),
+        (r"\boxed{5} and then \boxed{6", "5"),
+        (r"\boxed{ \boxed{5}", "5"),
+        (r"\boxed{x = \boxed{5} + 1}", r"x = \boxed{5} + 1"),
+        ("} {4} }", None),
+        (r"\boxed{}", ""),
+        ("", None),
+    ],
+)
+def test_the_last_closed_box_counts(text: str, content: str | None) -> None:
+    assert last_boxed(text) == content
+
+
+@pytest.mark.parametrize(
+    "text", [r"\boxed{" * 20_000, "}" * 99_999, r"\boxed{" * 9_000 + "}" * 9_000]
+)
+def test_finding_the_box_takes_linear_time(text: str) -> None:
+    start_s = time.perf_counter()
+    last_boxed(text)
+    assert time.perf_counter() - start_s < 0.2  # some 10 ms; a quadratic search takes seconds
+
+
+NUMBERS = [
+    ("4", 4),
+    ("-4", -4),
+    ("−4", -4),
+    ("+0.50", Fraction(1, 2)),
+    (".5", Fraction(1, 2)),
+    ("5.", 5),
+    ("1,234,567.5", Fraction(2469135, 2)),
+    ("1{,}234", 1234),
+    (r"1\,234", 1234),
+    ("10 000", 10000),
+    (r"\frac{3}{4}", Fraction(3, 4)),
+    (r"\dfrac34", Fraction(3, 4)),
+    (r"\frac{-3}{4}", Fraction(-3, 4)),
+    (r"-\frac{3}{4}", Fraction(-3, 4)),
+    ("3/4", Fraction(3, 4)),
+    (r"2\frac{1}{2}", Fraction(5, 2)),
+    ("-2 1/2", Fraction(-5, 2)),
+    (r"3 \times 10^{4}", 30000),
+    (r"2.5\cdot10^{-2}", Fraction(1, 40)),
+    ("1.5e3", 1500),
+    (r"\$12.50", Fraction(25, 2)),
+    ("€7", 7),
+    (r"90^\circ", 90),
+    ("90°", 90),
+    (r"5\text{ cm}", 5),
+    (r"5 \mathrm{m}^2", 5),
+    ("12 apples", 12),
+    ("$42$", 42),
+    ("x = 7", 7),
+    (r"x_1 = 7", 7),
+    ("7.", 7),
+]
+
+
+@pytest.mark.parametrize(("text", "value"), NUMBERS)
+def test_numbers_are_read_exactly(text: str, value: int | Fraction) -> None:
+    number = read_number(text)
+    assert number is not None and number.value == value
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "x", "1/0", r"\frac{1}{0}", "1,23", "1,2,3", "(1,2)", r"\sqrt{2}", "3 or 4", "2 pi", "5 x",
+     r"5 \text{ million}", "1e999", "1.2.3", "--1", "2^3", "1" * 500],
+)  # fmt: skip
+def test_other_texts_are_no_numbers(text: str) -> None:
+    assert read_number(text) is None
+
+
+def test_a_percent_sign_is_a_unit_or_a_hundredth() -> None:
+    percent = read_number(r"50\%")
+    assert percent == Number(Fraction(50), percent=True)
+    assert quick_comparison("50", r"50\%") and quick_comparison("0.5", "50%")
+    assert quick_comparison("50%", r"50\%")
+    assert quick_comparison("50%", "0.5%") is False
+    assert quick_comparison("500", "50%") is False
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer", "same"),
+    [
+        # 1/3 - 0.333333 = 1/3000000, which is one part in a million of 1/3
+        (r"\frac{1}{3}", "0.333333", True),
+        (r"\frac{1}{3}", "0.33333", False),
+        (r"\frac{2}{3}", "0.6666667", True),
+        # 0.125 has finite decimals, so only that will do
+        (r"\frac{1}{8}", "0.125", True),
+        (r"\frac{1}{8}", "0.1250001", False),
+        ("1000000", "1000000.4", False),
+        ("12345678901234567890", "12345678901234567891", False),
+        ("0.1", r"\frac{1}{10}", True),
+        (r"\text{East}", "east", True),
+        ("(B)", "B", True),
+        ("B", "C", False),
+        ("east", "seat", False),
+        ("even function", "Even  Function", True),
+        ("x", r"\sqrt{2}", None),
+        ("ab", "ba", None),  # products: a parser must tell
+    ],
+)
+def test_quick_comparisons(gold: str, answer: str, same: bool | None) -> None:
+    assert quick_comparison(gold, answer) is same
+
+
+def test_words_are_letters_only() -> None:
+    assert read_words("3 cats") is None
+    assert read_words(r"\text{not defined}") is not None
+
+
+rationals = st.fractions(max_denominator=10**6)
+
+
+def decimals(value: Fraction) -> str:
+    return f"{float(value):.6f}"
+
+
+spellings = st.sampled_from(
+    [
+        lambda v: f"{v.numerator}/{v.denominator}",
+        lambda v: rf"\frac{{{v.numerator}}}{{{v.denominator}}}",
+        decimals,
+        lambda v: rf"{v.numerator}\%",
+        lambda v: f"${v.numerator}$",
+    ]
+)
+
+
+@given(rationals, rationals, spellings, spellings)
+def test_comparing_numbers_is_symmetric_and_reflexive(a, b, spell_a, spell_b) -> None:  # type: ignore[no-untyped-def]  # lambdas
+    one, other = read_number(spell_a(a)), read_number(spell_b(b))
+    assert one is not None and other is not None
+    assert same_number(one, one) and same_number(other, other)
+    assert same_number(one, other) == same_number(other, one)
+
+
+@given(rationals, rationals)
+def test_fractions_are_the_same_only_if_equal(a: Fraction, b: Fraction) -> None:
+    same = quick_comparison(f"{a.numerator}/{a.denominator}", f"{b.numerator}/{b.denominator}")
+    assert same is (a == b)
+
+
+@settings(max_examples=40)
+@given(st.text(max_size=60))
+def test_no_text_breaks_the_readers(text: str) -> None:
+    read_number(text)
+    read_words(text)
+    last_boxed("\\boxed{" + text + "}")
+    assert quick_comparison(text, text) is not False
+    too_heavy(text)
+    gold_problem(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["9^{9^{9^{9}}}", "10^{10^{10}}", "(123456789)!", "2^{2^{40}}", "7**7**7**7", "3!!!",
+     "2^{123456}", "7" * 401, "{" * 26 + "}" * 26, "x" * 1001, r"\binom{1000000}{500000}",
+     "&" * 101],
+)  # fmt: skip
+def test_absurd_answers_reach_no_parser(text: str) -> None:
+    assert too_heavy(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["2^{10}", "x^{2}+y^{2}", "6!", r"e^{x^{2}}", "(2^3)^2", "10^{100}", r"2^{\frac{1}{2}}"]
+)
+def test_ordinary_answers_do(text: str) -> None:
+    assert too_heavy(text) is None
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [None, "", "  ", "@@", "?", r"\boxed{}", "{1", r"\frac{1}{2", "9^{9^{9^{9}}}", "x" * 2000],
+)
+def test_a_gold_answer_that_cannot_be_graded_is_told(answer: str | None) -> None:
+    assert gold_problem(answer)
+
+
+@pytest.mark.parametrize("answer", ["4", r"\boxed{4}", r"\{1, 2\}", "(B)", r"\infty", "[0, 1)"])
+def test_a_gold_answer_that_can_be_graded_passes(answer: str) -> None:
+    assert gold_problem(answer) is None
+
+
+def test_without_a_box_only_a_bare_number_is_an_answer() -> None:
+    assert find_answer(" 42\n") == "42"
+    assert find_answer("-1/2") == "-1/2"
+    for text in ("The answer is 42.", "41\n42", "", r"\boxed{ }", "x + 1", "4" * 41):
+        assert find_answer(text) is None
+
+
+@pytest.fixture(scope="module")
+def verifier() -> Iterator[MathVerifier]:
+    verifier = MathVerifier()
+    yield verifier
+    verifier.close()
+
+
+PARSED = [
+    (r"\sqrt{2}", r"2^{1/2}", Verdict.CORRECT),
+    (r"\sqrt{2}", "1.414214", Verdict.CORRECT),
+    (r"\sqrt{2}", "1.4142", Verdict.WRONG),  # off by 1e-5; math-verify alone would round
+    (r"\sqrt{3}", "3^{0.5}", Verdict.CORRECT),
+    (r"\frac{\pi}{2}", "pi/2", Verdict.CORRECT),
+    ("2^{64}", "2^{64}+1", Verdict.WRONG),
+    (r"\sqrt{16}", "4", Verdict.CORRECT),
+    ("x^2+2x+1", "(x+1)^2", Verdict.CORRECT),
+    ("x^2+2x+1", "(x-1)^2", Verdict.WRONG),
+    ("(1, 2)", "(2, 1)", Verdict.WRONG),
+    (r"\{1, 2\}", r"\{2, 1\}", Verdict.CORRECT),
+    (r"\{1, 2\}", r"\{1, 2.0000004\}", Verdict.CORRECT),
+    (r"\{1, 2\}", r"\{1, 2.00001\}", Verdict.WRONG),
+    ("[0, 1)", "[0, 1]", Verdict.WRONG),
+    ("ab", "ba", Verdict.CORRECT),
+    (r"\infty", r"-\infty", Verdict.WRONG),
+    ("1+i", "i+1", Verdict.CORRECT),
+    ("3", "9^{9^{9^{9}}}", Verdict.WRONG),
+]
+
+
+def test_the_rest_is_compared_by_a_parser(verifier: MathVerifier) -> None:
+    golds = [(gold, rf"So \boxed{{{answer}}}.") for gold, answer, _ in PARSED]
+    wanted = [verdict for _, _, verdict in PARSED]
+    assert [verdict for verdict, _ in verifier.check(golds)] == wanted
+
+
+def test_equal_pairs_get_equal_findings_in_order(verifier: MathVerifier) -> None:
+    pairs = [("4", "4"), ("4", "5"), (None, "4"), ("4", "4"), ("4", "none")]
+    verdicts = [verdict for verdict, _ in verifier.check(pairs)]
+    assert verdicts == [
+        Verdict.CORRECT, Verdict.WRONG, Verdict.UNGRADABLE, Verdict.CORRECT, Verdict.NO_ANSWER,
+    ]  # fmt: skip
+
+
+def test_a_comparison_that_takes_too_long_is_killed(
+    verifier: MathVerifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verifier, "_timeout_s", 0.0005)  # no comparison is that fast
+    ((verdict, note),) = verifier.check([(r"\sqrt{2}", r"\boxed{\sqrt{2}}")])
+    assert verdict in (Verdict.TIMED_OUT, Verdict.UNGRADABLE) and "too long" in note
+
+
+def test_a_dead_math_server_is_replaced_and_twice_dead_is_an_infra_error(
+    verifier: MathVerifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = (r"\sqrt{2}", r"\boxed{\sqrt{2}}")
+    server = verifier._pool.first()
+    assert server.hello == {"torch": False}
+    os.kill(server.pid, signal.SIGKILL)
+    assert verifier.check([pair])[0][0] is Verdict.CORRECT
+    broken = MathVerifier()
+    monkeypatch.setattr(broken._pool, "_command", lambda slot: ["/bin/false"])
+    assert broken.check([pair])[0][0] is Verdict.INFRA_ERROR
