@@ -1,0 +1,205 @@
+"""The report of a run: held-out accuracy before and after training, as JSON and as tables."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from srpo.figures import Accuracy, DomainScore, Evaluation
+from srpo.insight.lines import short
+
+SCHEMA = 1
+
+
+def report_data(
+    before: Evaluation | None,
+    after: Evaluation | None,
+    *,
+    run: Mapping[str, object] | None = None,
+    notes: Sequence[str] = (),
+) -> dict[str, Any]:
+    """The report as plain JSON values; what could not be measured is null.
+
+    `run`: facts of the run (name -> JSON value), shown in their order. `before` or `after` is
+    None if that evaluation was not made.
+    """
+    return {
+        "schema": SCHEMA,
+        "before": None if before is None else evaluation_data(before),
+        "after": None if after is None else evaluation_data(after),
+        "run": _clean(dict(run or {})),
+        "notes": list(notes),
+    }
+
+
+def evaluation_data(evaluation: Evaluation) -> dict[str, Any]:
+    """One evaluation as plain JSON values, as in evaluations.jsonl and in the report."""
+    return {
+        "step": evaluation.step,
+        "tokens": evaluation.tokens,
+        "domains": {domain: _score(score) for domain, score in evaluation.domains.items()},
+    }
+
+
+def report_view(data: Mapping[str, Any]) -> RenderableType:
+    """The report to print with rich: a table for each domain, the facts of the run, the notes.
+
+    `data` is what `report_data` returns, or RUN/report.json as it was read.
+    """
+    before, after = data["before"], data["after"]
+    parts: list[RenderableType] = []
+    for domain in _keys(before, after, "domains"):
+        parts += [_domain_table(domain, before, after), _habits(domain, before, after), Text()]
+    if not parts:
+        parts += [Text("No held-out accuracy was measured."), Text()]
+    else:
+        parts += [
+            Text(
+                "Accuracy in % [95 % interval over problems]. *: the intervals do not overlap.",
+                style="dim",
+            ),
+            Text(),
+        ]
+    parts.append(_facts(data["run"]))
+    if data["notes"]:
+        parts += [Text(), *(Text.assemble(("* ", "dim"), note) for note in data["notes"])]
+    return Group(*parts)
+
+
+def report_text(data: Mapping[str, Any], width: int = 80) -> str:
+    """The report as plain text without colours; texts wrap at `width`, at least 60."""
+    console = Console(
+        file=io.StringIO(), width=max(60, width), color_system=None, force_terminal=False
+    )
+    with console.capture() as capture:
+        console.print(report_view(data))
+    return "\n".join(line.rstrip() for line in capture.get().splitlines()).rstrip() + "\n"
+
+
+def _score(score: DomainScore) -> dict[str, Any]:
+    return {
+        **_accuracy(score.overall),
+        "thinking_frac": _clean(score.thinking_frac),
+        "length_tokens": _clean(score.length_tokens),
+        "ungraded": score.ungraded,
+        "levels": {str(level): _accuracy(found) for level, found in score.levels.items()},
+    }
+
+
+def _accuracy(accuracy: Accuracy) -> dict[str, Any]:
+    low, high = accuracy.interval
+    return {
+        "accuracy": _clean(accuracy.mean),
+        "low": low,
+        "high": high,
+        "correct": accuracy.correct,
+        "samples": accuracy.samples,
+        "problems": accuracy.problems,
+    }
+
+
+def _clean(value: object) -> object:
+    """The value with null in place of every number that JSON does not have."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _clean(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_clean(inner) for inner in value]
+    return value
+
+
+def _domain_table(domain: str, before: Any, after: Any) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    table.add_column(Text(domain, style="bold"), no_wrap=True)
+    table.add_column(_head("before", before), justify="right", no_wrap=True)
+    table.add_column(_head("after", after), justify="right", no_wrap=True)
+    table.add_column("change", justify="right", no_wrap=True)
+    table.add_column("problems", justify="right", no_wrap=True)
+    old, new = _domain(before, domain), _domain(after, domain)
+    table.add_row("overall", *_row(old, new), style="bold")
+    for level in sorted(_keys(old, new, "levels"), key=int):
+        pair = [(score or {}).get("levels", {}).get(level) for score in (old, new)]
+        table.add_row(f"level {level}", *_row(*pair))
+    return table
+
+
+def _row(old: Any, new: Any) -> list[str]:
+    change = ""
+    if _measured(old) and _measured(new):
+        apart = old["high"] < new["low"] or new["high"] < old["low"]
+        change = f"{100 * (new['accuracy'] - old['accuracy']):+.1f}{'*' if apart else ' '}"
+    problems = str((new or old or {}).get("problems", ""))
+    return [_with_interval(old), _with_interval(new), change, problems]
+
+
+def _with_interval(score: Any) -> str:
+    if not _measured(score):
+        return "-"
+    low, high = (f"{100 * score[end]:.1f}" for end in ("low", "high"))
+    return f"{100 * score['accuracy']:.1f} [{low:>4} {high:>5}]"
+
+
+def _measured(score: Any) -> bool:
+    return score is not None and score["accuracy"] is not None
+
+
+def _habits(domain: str, before: Any, after: Any) -> Text:
+    """How the answers look: thinking share, length, and what could not be graded."""
+    scores = [score for end in (before, after) if (score := _domain(end, domain)) is not None]
+    thinks = " -> ".join(_percent(score["thinking_frac"]) for score in scores)
+    length = " -> ".join(_tokens(score["length_tokens"]) for score in scores)
+    text = f"thinks {thinks}, length {length} tokens"
+    if any(score["ungraded"] for score in scores):
+        text += f", not gradable {' -> '.join(str(score['ungraded']) for score in scores)}"
+    return Text(text, style="dim")
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.0f} %"
+
+
+def _tokens(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0f}"
+
+
+def _head(name: str, evaluation: Any) -> str:
+    return name if evaluation is None else f"{name} (step {evaluation['step']})"
+
+
+def _domain(evaluation: Any, domain: str) -> Any:
+    return None if evaluation is None else evaluation["domains"].get(domain)
+
+
+def _keys(old: Any, new: Any, field: str) -> list[str]:
+    """The keys of both, each once, in the order in which they first appear."""
+    return list(dict.fromkeys([key for end in (old, new) if end for key in end[field]]))
+
+
+def _facts(run: Mapping[str, Any]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=False)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column()
+    for name, value in run.items():
+        table.add_row(Text(name.replace("_", " ")), Text(_fact(value)))
+    return table
+
+
+def _fact(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_fact(inner)}" for key, inner in value.items())
+    if isinstance(value, list):
+        return ", ".join(_fact(inner) for inner in value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, int):
+        return short(value) if value >= 100_000 else str(value)
+    return f"{value:.4g}"
