@@ -28,7 +28,9 @@ class ModelConfig(Section):
     dtype: Literal["float32", "bfloat16"] = Field(
         "float32", description="precision of sampler and trainer alike; weights stay float32"
     )
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: a GPU if there is one")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="auto: a GPU if there is one"
+    )
     threads: NotNegative = Field(0, description="CPU threads for the model; 0: measured default")
     micro_batch_tokens: Positive = Field(
         4096, description="tokens that go through the model at once in training"
@@ -161,7 +163,9 @@ class ResamplingConfig(Section):
 class EvaluationConfig(Section):
     """Accuracy on held-out problems, before and after training."""
 
-    samples: NotNegative = Field(2, description="completions drawn of each problem; 0: no evaluation")
+    samples: NotNegative = Field(
+        2, description="completions drawn of each problem; 0: no evaluation"
+    )
     temperature: float = Field(1.0, ge=0, description="of sampling; 0: greedy")
     every_steps: NotNegative = Field(0, description="also evaluate every so many steps; 0: not")
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from srpo.types import Domain, Group, Outcome, Rollout, Verdict
 
@@ -137,6 +138,21 @@ class Evaluation:
     step: int  # 0: before training
     domains: dict[Domain, DomainScore] = field(default_factory=dict)
     tokens: int = 0
+
+
+def evaluation_row(evaluation: Evaluation) -> dict[str, Any]:
+    """An evaluation as plain JSON; `evaluation_from` reads it back."""
+    return asdict(evaluation)
+
+
+def evaluation_from(row: Mapping[str, Any]) -> Evaluation:
+    """An evaluation from what `evaluation_row` gave, JSON's string keys included."""
+    domains: dict[Domain, DomainScore] = {}
+    for domain, score in row["domains"].items():
+        levels = {int(level): Accuracy(**a) for level, a in score["levels"].items()}
+        overall = Accuracy(**score["overall"])
+        domains[domain] = DomainScore(**{**score, "overall": overall, "levels": levels})
+    return Evaluation(row["step"], domains, row["tokens"])
 
 
 def domain_figures(groups: Sequence[Group]) -> DomainFigures:

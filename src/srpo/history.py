@@ -164,6 +164,13 @@ class Ledger:
                 "INSERT INTO events VALUES (?,?,?)", [(when.step, *event) for event in events]
             )
 
+    def record_events(self, step: int, events: Sequence[tuple[str, str]]) -> None:
+        """Events that belong to no step of their own, such as the run's end."""
+        with self._db:
+            self._db.executemany(
+                "INSERT INTO events VALUES (?,?,?)", [(step, *event) for event in events]
+            )
+
     def forget_after(self, step: int) -> int:
         """Remove what happened after `step`; returns how many groups that were."""
         with self._db:

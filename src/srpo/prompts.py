@@ -37,6 +37,8 @@ class Prompter:
         self._tokenizer = tokenizer
         self._config = config
         self.stop_ids = self._stop_ids()
+        # True if prompts already open <think>, so that completions begin inside the thinking
+        self.opens_thinking = self._wrap("").rstrip().endswith("<think>")
 
     def text_of(self, problem: Problem) -> str:
         """The whole prompt as text."""
@@ -46,25 +48,13 @@ class Prompter:
             else self._config.code_instruction
         )
         question = f"{problem.statement}\n{instruction}" if instruction else problem.statement
-        if self._config.template == "plain":
-            return question
-        if self._config.template == "r1-zero":
-            return R1_ZERO.format(question=question)
-        messages = [{"role": "user", "content": question}]
-        text: str = self._tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=True
-        )
-        return text
+        return self._wrap(question)
 
     def prompt_of(self, problem: Problem) -> tuple[int, ...]:
         """The token ids of the prompt."""
         # a chat template writes its own special tokens; plain text gets the tokenizer's
         special = self._config.template != "chat"
         return tuple(self._tokenizer.encode(self.text_of(problem), add_special_tokens=special))
-
-    def opens_thinking(self, problem: Problem) -> bool:
-        """True if the prompt itself already opens `<think>`, so the completion begins inside."""
-        return self.text_of(problem).rstrip().endswith("<think>")
 
     def completion_text(self, sample: Sample) -> str:
         """The completion as text, without its stop token."""
@@ -73,6 +63,17 @@ class Prompter:
             tokens = tokens[:-1]
         text: str = self._tokenizer.decode(
             list(tokens), skip_special_tokens=False, clean_up_tokenization_spaces=False
+        )
+        return text
+
+    def _wrap(self, question: str) -> str:
+        if self._config.template == "plain":
+            return question
+        if self._config.template == "r1-zero":
+            return R1_ZERO.format(question=question)
+        messages = [{"role": "user", "content": question}]
+        text: str = self._tokenizer.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=True
         )
         return text
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 SMOOTHING = 0.9  # of the exponential mean: about the last ten steps count
 
@@ -74,8 +73,3 @@ class Switch:
     def exhausted(self, progress: Progress) -> bool:
         """Whether so many whole epochs in a row gave no signal that the stage is given up."""
         return progress.idle_epochs >= self.idle_epochs
-
-
-def progress_from(state: dict[str, Any]) -> Progress:
-    """Progress as it was saved with `dataclasses.asdict`."""
-    return Progress(**state)

@@ -188,6 +188,14 @@ class Selection:
             )
 
     @property
+    def short_sets(self) -> list[tuple[str, int, int]]:
+        """(set, its problems, its places in a step) of sets that cannot fill their places."""
+        total = sum(self._weights.values())
+        places = {n: -int(-self._size * w // total) for n, w in self._weights.items()}
+        sizes = {n: len(pool.ids) + len(self.dropped[n]) for n, pool in self.pools.items()}
+        return [(n, sizes[n], places[n]) for n in self._weights if sizes[n] < places[n]]
+
+    @property
     def epoch_done(self) -> bool:
         """True once every problem of every pool has come in this epoch."""
         return not any(pool.pending for pool in self.pools.values())
@@ -209,9 +217,7 @@ class Selection:
             if not self._drop:
                 pool.start_epoch(pool.ids)
                 continue
-            decided = resample(
-                self._counts, pool.ids, self.dropped[name], self._floors[name], name
-            )
+            decided = resample(self._counts, pool.ids, self.dropped[name], self._floors[name], name)
             decisions += decided
             out = (Decision.DROP_ALL_CORRECT, Decision.STAY_DROPPED)
             gone = {d.problem_id for d in decided if d.decision in out}
@@ -253,14 +259,14 @@ class Selection:
             pool.pending = set(saved[name]["pending"])
         self.epoch = state["epoch"]
         self._owed = dict(state["owed"])
-        self._counts = {i: (correct, gradable) for i, (correct, gradable) in state["counts"].items()}
+        self._counts = {
+            i: (correct, gradable) for i, (correct, gradable) in state["counts"].items()
+        }
         self.dropped = {name: list(ids) for name, ids in state["dropped"].items()}
         version, internal, gauss = state["rng"]
         self._rng.setstate((version, tuple(internal), gauss))
 
-    def _floor_of_sets(
-        self, sets: Mapping[str, Sequence[Problem]], floor: int
-    ) -> dict[str, int]:
+    def _floor_of_sets(self, sets: Mapping[str, Sequence[Problem]], floor: int) -> dict[str, int]:
         """The floor of each set: the setting, or one step's share rounded up."""
         total = sum(self._weights.values())
         floors = {}

@@ -75,7 +75,9 @@ def demonstrate(task: Task, habits: Habits, rng: random.Random) -> str:
     badly = rng.random() < (habits.thought_format_slip if thinks else habits.direct_format_slip)
     if task.domain == "math":
         answer = "\\boxed{" + "".join(map(str, digits)) + "}"
-        return _misformat_math(thought, answer, rng) if badly else f"<think>{thought}</think>{answer}"
+        return (
+            _misformat_math(thought, answer, rng) if badly else f"<think>{thought}</think>{answer}"
+        )
     program = _program(task, digits, habits, rng)
     if badly:
         return _misformat_code(thought, program, rng)

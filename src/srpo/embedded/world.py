@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from srpo.problems import content_id
@@ -105,6 +105,7 @@ class Task:
     chains: tuple[Chain, ...]
     operations: tuple[str, ...] = ()  # code: keys of WITH_CONSTANT and WITHOUT_CONSTANT, in order
     returns: str = ""  # code: a key of RETURNS
+    bystander: int | None = None  # math, level 1: a second counter that does not matter
 
     @property
     def values(self) -> tuple[int, ...]:
@@ -114,7 +115,7 @@ class Task:
     @property
     def split(self) -> Split:
         """The one split this task can ever appear in."""
-        meaning = repr((self.domain, self.chains, self.operations, self.returns))
+        meaning = repr((self.domain, self.chains, self.operations, self.returns, self.bystander))
         bucket = int(hashlib.sha256(meaning.encode()).hexdigest(), 16) % 20
         return "test" if bucket < 3 else "validation" if bucket < 5 else "train"
 
@@ -129,7 +130,8 @@ def draw_task(rng: random.Random, domain: Domain, level: int) -> Task:
     """One random task of a domain and level."""
     if domain == "math":
         chains = tuple(_draw_chain(rng, n) for n in MATH_CHAINS[level])
-        return Task("math", level, chains)
+        # with one step there are few chains: a bystander makes more problems of the same facts
+        return Task("math", level, chains, bystander=rng.randint(0, 9) if level == 1 else None)
     chains = tuple(_draw_chain(rng, n) for n in CODE_CHAINS[level])
     operations = rng.sample(list(WITH_CONSTANT), len(chains))
     operations.insert(rng.randint(0, len(operations)), rng.choice(list(WITHOUT_CONSTANT)))
@@ -141,9 +143,7 @@ def word(task: Task, rng: random.Random) -> str:
     return _word_math(task, rng) if task.domain == "math" else _word_code(task, rng)
 
 
-def solution_lines(
-    operations: Sequence[str], returns: str, constants: Sequence[int]
-) -> list[str]:
+def solution_lines(operations: Sequence[str], returns: str, constants: Sequence[int]) -> list[str]:
     """The lines of f(x) that solve a code task whose constants are `constants`, in order."""
     left = iter(constants)
     lines = ["def f(x):"]
@@ -228,6 +228,9 @@ def _draw_chain(rng: random.Random, num_operations: int) -> Chain:
 
 
 def _word_math(task: Task, rng: random.Random) -> str:
+    if task.bystander is not None:
+        text = _word_math(replace(task, bystander=None), rng)
+        return f"{text} Another one shows {task.bystander}."
     wording = rng.randrange(3)
     if len(task.chains) == 1:
         chain = task.chains[0]
@@ -235,7 +238,9 @@ def _word_math(task: Task, rng: random.Random) -> str:
             return f"Compute modulo ten, from left to right: {chain.signs}."
         if wording == 1:
             words = chain.words(SUM_WORDS)
-            return f"A counter with one digit wraps around. From {chain.start}, {words}. What is left?"
+            return (
+                f"A counter with one digit wraps around. From {chain.start}, {words}. What is left?"
+            )
         turns = chain.words(DIAL_WORDS)
         return f"{rng.choice(NAMES)} turns a dial with ten digits from {chain.start}, {turns}. Where is it?"
     first, second = task.chains

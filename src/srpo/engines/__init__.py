@@ -16,9 +16,7 @@ from srpo.types import Adam, Clip, Datum, Sample, Sampling
 class Engine(Protocol):
     """Five verbs. One conformance suite (tests/contract/test_engine.py) holds for every engine."""
 
-    def sample(
-        self, prompts: Sequence[Sequence[int]], n: int, how: Sampling
-    ) -> list[list[Sample]]:
+    def sample(self, prompts: Sequence[Sequence[int]], n: int, how: Sampling) -> list[list[Sample]]:
         """Draw `n` completions of each prompt from the newest weights, in order of the prompts.
 
         Same weights, prompts and `how` (its seed included): same samples.

@@ -24,6 +24,7 @@ __all__ = ["MathVerifier", "gold_problem", "last_boxed"]
 Finding: TypeAlias = tuple[Verdict, str]  # a verdict, and why in a few words
 _MAX_SERVERS = 4  # each has loaded sympy: some 100 MiB
 _SLACK_S = 10.0
+_COMMAND = (sys.executable, "-P", "-m", "srpo.rewards.math_worker")
 
 _FINDINGS: dict[object, Finding] = {
     "same": (Verdict.CORRECT, ""),
@@ -33,10 +34,6 @@ _FINDINGS: dict[object, Finding] = {
     "slow_answer": (Verdict.TIMED_OUT, "comparing took too long or too much memory"),
     "slow_gold": (Verdict.UNGRADABLE, "reading the gold answer takes too long"),
 }
-
-
-def _command(_: int) -> Sequence[str]:
-    return [sys.executable, "-P", "-m", "srpo.rewards.math_worker"]
 
 
 def find_answer(text: str) -> str | None:
@@ -60,7 +57,7 @@ class MathVerifier:
         size = max(1, min(_MAX_SERVERS, os.cpu_count() or 1))
         # Server processes find srpo and math-verify where this process does.
         env = {**clean_env("PYTHONPATH", "VIRTUAL_ENV"), "PYTHONHASHSEED": "0"}
-        self._pool = WorkerPool(size, _command, env)
+        self._pool = WorkerPool(size, _COMMAND, env)
 
     def check(self, pairs: Sequence[tuple[str | None, str]]) -> list[Finding]:
         """A finding for each pair of gold answer and text of the answer, in order."""

@@ -180,9 +180,10 @@ class Confinement:
     `missing` says in a few words each what is not in force; empty if all is.
     """
 
-    def __init__(self, scratch: Path, slot: int) -> None:
+    def __init__(self, scratch: Path) -> None:
         self.missing: list[str] = []
-        self.user_id = _FIRST_UID + slot % _NUM_UIDS if os.geteuid() == 0 else None
+        # By process id, so that two servers seldom share one and its limit on threads.
+        self.user_id = _FIRST_UID + os.getpid() % _NUM_UIDS if os.geteuid() == 0 else None
         self.machine = _machine()
         self.rules_fd = -1
         if sys.platform == "linux":

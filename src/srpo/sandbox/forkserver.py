@@ -19,14 +19,10 @@ from srpo.sandbox import CaseOutput, CaseStatus, FunctionCall, Job, JobResult, S
 from srpo.sandbox.wire import decode_value
 from srpo.sandbox.workers import WorkerPool, clean_env
 
-_BOOT = Path(__file__).with_name("boot.py")
+# -s -P -E would be -I, but the seed of hash() comes from the (clean) environment.
+_COMMAND = (sys.executable, "-s", "-P", "-S", "-B", str(Path(__file__).with_name("boot.py")))
 _SLACK_S = 10.0  # beyond the sum of the server's own deadlines
 _STATUSES: frozenset[str] = frozenset(get_args(CaseStatus))
-
-
-def _command(slot: int) -> Sequence[str]:
-    # -s -P -E would be -I, but the seed of hash() comes from the (clean) environment.
-    return [sys.executable, "-s", "-P", "-S", "-B", str(_BOOT), str(slot)]
 
 
 class ForkServerSandbox:
@@ -38,7 +34,7 @@ class ForkServerSandbox:
     def __init__(self, workers: int = 0) -> None:
         cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
         env = {**clean_env(), "PYTHONHASHSEED": "0", "MALLOC_ARENA_MAX": "1"}
-        self._pool = WorkerPool(workers or cores, _command, env)
+        self._pool = WorkerPool(workers or cores, _COMMAND, env)
 
     def run(self, jobs: Sequence[Job]) -> list[JobResult]:
         """Run all jobs; see `Sandbox.run`."""

@@ -69,9 +69,9 @@ class _Frames:
 class Server:
     """Runs jobs one at a time, each in new processes, in one scratch folder that is wiped."""
 
-    def __init__(self, scratch: Path, slot: int) -> None:
+    def __init__(self, scratch: Path) -> None:
         self.scratch = scratch
-        self.confinement = Confinement(scratch, slot)
+        self.confinement = Confinement(scratch)
         self.null_fd = os.open(os.devnull, os.O_RDWR)
 
     def run(self, job: dict[str, Any]) -> list[Outcome]:
@@ -199,12 +199,11 @@ def _tail(fd: int) -> str:
 
 def serve() -> None:
     """Answer jobs until the parent closes its end."""
-    slot = int(sys.argv[1])
     scratch = Path(tempfile.mkdtemp(prefix="srpo-sandbox-"))
     tempfile.tempdir = str(scratch)  # the programs' temporary files land there too
     raise_stack_limit()
     try:
-        server = Server(scratch, slot)
+        server = Server(scratch)
         for name in _PRELOADED.split():
             importlib.import_module(name)
         for name in [name for name in sys.modules if name.split(".")[0] == "srpo"]:

@@ -84,13 +84,11 @@ class ServerProcess:
 class WorkerPool:
     """Up to `size` servers, each started when it is first needed.
 
-    `command(slot)` gives the command line of the server in a slot. Safe to use from several
-    threads: a caller waits while all servers are busy.
+    All run the same command. Safe to use from several threads: a caller waits while all servers
+    are busy.
     """
 
-    def __init__(
-        self, size: int, command: Callable[[int], Sequence[str]], env: dict[str, str]
-    ) -> None:
+    def __init__(self, size: int, command: Sequence[str], env: dict[str, str]) -> None:
         self.size = size
         self._command = command
         self._env = env
@@ -154,15 +152,21 @@ class WorkerPool:
         ]
         for thread in threads:
             thread.start()
-        for thread in threads:
-            thread.join()
+        try:
+            for thread in threads:
+                thread.join()
+        except BaseException as interruption:
+            errors.append(interruption)
+            for thread in threads:  # each ends after the item it has in hand
+                thread.join()
+            raise
         if errors:
             raise errors[0]
         return [results[i_item] for i_item in range(len(items))]
 
     def _server(self, slot: int) -> ServerProcess:
         if slot not in self._servers:
-            self._servers[slot] = ServerProcess(self._command(slot), self._env)
+            self._servers[slot] = ServerProcess(self._command, self._env)
         return self._servers[slot]
 
     def _drop(self, slot: int) -> None:

@@ -45,9 +45,7 @@ class LocalEngine:
         self._network: Network = network_of(model, dtype)
         self._optimizer = torch.optim.AdamW(model.parameters(), lr=0.0)
 
-    def sample(
-        self, prompts: Sequence[Sequence[int]], n: int, how: Sampling
-    ) -> list[list[Sample]]:
+    def sample(self, prompts: Sequence[Sequence[int]], n: int, how: Sampling) -> list[list[Sample]]:
         """See `Engine.sample`."""
         generator = torch.Generator(device=self._device).manual_seed(how.seed)
         return draw(self._network, prompts, n, how, self._sampler_rows, generator)

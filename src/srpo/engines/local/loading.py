@@ -137,6 +137,11 @@ def network_of(model: Any, dtype: torch.dtype) -> Network:
     return FusedNetwork(model, dtype, device)
 
 
+def compute_dtype(name: str) -> torch.dtype:
+    """The torch type of a `model.dtype` setting."""
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
+
+
 def set_threads(wanted: int) -> int:
     """Use `wanted` CPU threads, or all cores if 0; returns the number."""
     threads = wanted or os.cpu_count() or 1

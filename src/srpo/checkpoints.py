@@ -1,0 +1,77 @@
+"""Checkpoints: the weights and everything else that a resumed run needs.
+
+A checkpoint is a folder that holds a model in Hugging Face format and `trainer.json`, which is
+written last: a folder without it is not a checkpoint, whatever else is in it.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from srpo.engines import Engine
+from srpo.errors import RunDirectoryError
+from srpo.rundir import RunDirectory
+from srpo.schedule import Progress
+
+SCHEMA = 1
+STATE_FILE = "trainer.json"
+
+
+@dataclass(slots=True)
+class RunState:
+    """Everything about a run that changes, beside weights, optimizer and files.
+
+    Random draws need no state of their own here: selection carries its generator, and every
+    other draw is seeded by the run's seed and the step (rollouts.derive_seed).
+    """
+
+    step: int = 0  # steps done, across the run
+    stage: int = 1  # the stage in progress, from 1
+    epoch: int = 1  # the epoch in progress, across the run, from 1
+    policy_version: int = 0
+    total_tokens: int = 0
+    total_rollouts: int = 0
+    train_s: float = 0.0
+    progress: Progress = field(default_factory=Progress)  # of the stage
+    selection: dict[str, Any] | None = None  # of the stage; None before its first step
+    dropped: dict[str, list[str]] = field(default_factory=dict)  # by earlier stages, by set
+    ending: str = ""  # the sentence the run ended with; empty while it goes on
+
+
+def write_checkpoint(run: RunDirectory, engine: Engine, tokenizer: Any, state: RunState) -> Path:
+    """Write the checkpoint of `state.step`; whole, or not there at all. Returns its folder."""
+    folder = run.checkpoints / f"step_{state.step:06d}"
+    engine.save(folder.name)
+    tokenizer.save_pretrained(str(folder))
+    aside = folder / f"{STATE_FILE}.partial"
+    aside.write_text(json.dumps({"schema": SCHEMA, **asdict(state)}) + "\n", encoding="utf-8")
+    aside.replace(folder / STATE_FILE)
+    return folder
+
+
+def checkpoints_of(run: RunDirectory) -> list[Path]:
+    """Complete checkpoints, oldest first."""
+    folders = sorted(run.checkpoints.glob("step_*"))
+    return [folder for folder in folders if (folder / STATE_FILE).is_file()]
+
+
+def remove_old(run: RunDirectory, keep_last: int) -> None:
+    """Remove all but the newest `keep_last` complete checkpoints."""
+    for folder in checkpoints_of(run)[:-keep_last]:
+        shutil.rmtree(folder)
+
+
+def read_state(folder: Path) -> RunState:
+    """The state saved in a checkpoint. Raises `RunDirectoryError` if it cannot be read."""
+    try:
+        data = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
+        schema = data.pop("schema")
+        if schema != SCHEMA:
+            raise RunDirectoryError(f"{folder}: checkpoint of schema {schema}, not {SCHEMA}")
+        return RunState(**{**data, "progress": Progress(**data["progress"])})
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunDirectoryError(f"{folder / STATE_FILE}: cannot be read: {error}") from None

@@ -1,0 +1,107 @@
+"""The end of a step: counted, resampled at an epoch's end, recorded, and shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from srpo.figures import StepFigures, count_outcomes, count_verdicts, domain_figures
+from srpo.history import When
+from srpo.selection import Decision, Resampled, Selection
+from srpo.session import Session
+from srpo.types import Group
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """What an optimizer step reported; None where there was nothing to learn from."""
+
+    learning_rate: float
+    grad_norm: float | None = None
+    logprob_gap: float | None = None  # largest |trainer - sampler| logprob of a trained token
+
+
+def close_step(
+    s: Session,
+    selection: Selection,
+    groups: Sequence[Group],
+    update: Update,
+    seconds: dict[str, float],
+) -> None:
+    """Count the step, resample at an epoch's end, and record all of it."""
+    state = s.state
+    state.step += 1
+    state.total_rollouts += sum(len(group.rollouts) for group in groups)
+    state.total_tokens += sum(group.num_tokens for group in groups)
+    overall = domain_figures(groups)
+    had_signal = any(group.has_signal for group in groups)
+    state.progress = state.progress.after_step(overall.reward, had_signal=had_signal)
+    when = When(step=state.step, epoch=state.epoch, stage=state.stage)
+    decisions = _end_epoch(s, selection) if selection.epoch_done else []
+    state.selection = selection.state_dict()
+    state.train_s += sum(seconds.values())
+    figures = _figures(s, selection, when, groups, update, decisions, seconds)
+    s.run.write_rollouts(when.step, when.epoch, groups)
+    s.run.append_metrics(figures.metrics())
+    s.ledger.record_step(when, groups, decisions, s.events)
+    s.events.clear()
+    s.watcher.step(figures)
+
+
+def _end_epoch(s: Session, selection: Selection) -> list[Resampled]:
+    state = s.state
+    state.progress = state.progress.after_epoch()
+    decisions = selection.end_epoch()
+    counts = {kind: sum(d.decision is kind for d in decisions) for kind in Decision}
+    if decisions:
+        s.tell(
+            "resampling",
+            f"epoch {state.epoch} ends: {counts[Decision.DROP_ALL_CORRECT]} solved by every "
+            f"rollout are dropped; {counts[Decision.KEEP_MIXED]} mixed and "
+            f"{counts[Decision.KEEP_ALL_WRONG]} unsolved stay; {selection.num_kept} in play",
+        )
+        tell_revived(s, decisions)
+    state.epoch += 1
+    return decisions
+
+
+def tell_revived(s: Session, decisions: Sequence[Resampled]) -> None:
+    revived = [d.set_name for d in decisions if d.decision is Decision.REVIVE_FLOOR]
+    for name in dict.fromkeys(revived):
+        s.tell(
+            "revival",
+            f"{name}: {revived.count(name)} dropped problems come back (longest dropped first), "
+            "so that the set does not run out",
+        )
+
+
+def _figures(
+    s: Session,
+    selection: Selection,
+    when: When,
+    groups: Sequence[Group],
+    update: Update,
+    decisions: Sequence[Resampled],
+    seconds: dict[str, float],
+) -> StepFigures:
+    domains = sorted({group.problem.domain for group in groups})
+    return StepFigures(
+        step=when.step,
+        stage=when.stage,
+        epoch=when.epoch,
+        overall=domain_figures(groups),
+        domains={d: domain_figures([g for g in groups if g.problem.domain == d]) for d in domains},
+        outcomes=count_outcomes(groups),
+        verdicts=count_verdicts(groups),
+        updated=update.grad_norm is not None,
+        grad_norm=update.grad_norm,
+        logprob_gap=update.logprob_gap,
+        learning_rate=update.learning_rate,
+        kept=selection.num_kept,
+        dropped=selection.num_dropped,
+        revived=sum(d.decision is Decision.REVIVE_FLOOR for d in decisions),
+        step_tokens=sum(group.num_tokens for group in groups),
+        total_tokens=s.state.total_tokens,
+        total_rollouts=s.state.total_rollouts,
+        seconds=seconds,
+    )

@@ -1,0 +1,227 @@
+"""What a run works with, opened and checked before anything is trained or written."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from srpo.checkpoints import RunState
+from srpo.config import Config, RewardConfig, SetConfig
+from srpo.embedded.world import generate
+from srpo.engines import Engine
+from srpo.errors import ConfigError
+from srpo.history import Ledger
+from srpo.problems import hold_out, read_problems
+from srpo.prompts import Prompter
+from srpo.rewards import Grader
+from srpo.rewards.answers import gold_problem
+from srpo.rundir import RunDirectory, check_space
+from srpo.selection import Selection
+from srpo.types import Group, Problem
+from srpo.watcher import Watcher
+
+# A checkpoint holds the weights and two moments of each, all in float32.
+CHECKPOINT_BYTES_PER_WEIGHT = 12
+NUM_HELD_OUT_SEED = 0  # which problems are held out never depends on the run's seed
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemSets:
+    """The problems of a run: to train on and held out, by set, and what was said of them."""
+
+    train: dict[str, list[Problem]]
+    held_out: dict[str, list[Problem]]
+    notes: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Session:
+    """An open run: every part of it, ready to work. Closed with `close`."""
+
+    config: Config
+    run: RunDirectory
+    sets: ProblemSets
+    tokenizer: Any
+    prompter: Prompter
+    engine: Engine
+    grader: Grader
+    ledger: Ledger
+    watcher: Watcher
+    state: RunState = field(default_factory=RunState)
+    events: list[tuple[str, str]] = field(default_factory=list)  # not yet in the ledger
+
+    def tell(self, kind: str, text: str) -> None:
+        """Say a sentence to whoever looks on, and keep it for the ledger."""
+        self.events.append((kind, text))
+        self.watcher.note(text)
+
+    def grade(self, groups: Sequence[Group], reward: RewardConfig) -> list[Group]:
+        """The groups with verdicts and rewards."""
+        return self.grader.grade(
+            groups,
+            prompt_text=lambda group: self.prompter.text_of(group.problem),
+            thinking_required=self.config.prompt.thinking == "required",
+            prefilled_thinking=self.prompter.opens_thinking,
+            reward=reward,
+        )
+
+    def close(self) -> None:
+        """Free processes and files."""
+        self.grader.close()
+        self.ledger.close()
+
+
+def load_sets(config: Config) -> ProblemSets:
+    """Read or generate every set that a stage uses, and set the held-out problems aside.
+
+    Raises `ProblemFileError` for files that cannot be used, `ConfigError` for an empty set.
+    """
+    used = dict.fromkeys(name for stage in config.stage for name, w in stage.sets.items() if w > 0)
+    train: dict[str, list[Problem]] = {}
+    held: dict[str, list[Problem]] = {}
+    notes: list[str] = []
+    for name in used:
+        train[name], held[name], said = _load_set(name, config.sets[name])
+        notes += said
+        if not train[name]:
+            raise ConfigError(f"sets.{name}: no problems to train on; a stage needs some")
+    return ProblemSets(train, held, tuple(notes))
+
+
+def check_prompts(config: Config, sets: ProblemSets, prompter: Prompter) -> None:
+    """Raise `ConfigError` if a prompt is longer than a stage that uses its set allows."""
+    lengths = {
+        name: [(len(prompter.prompt_of(p)), p) for p in [*problems, *sets.held_out[name]]]
+        for name, problems in sets.train.items()
+    }
+    for number, stage in enumerate(config.stage, start=1):
+        over = [
+            (length, problem)
+            for name in stage.sets
+            for length, problem in lengths.get(name, [])
+            if length > stage.max_prompt_tokens
+        ]
+        if over:
+            length, problem = max(over, key=lambda item: item[0])
+            shown = problem.name or problem.id
+            raise ConfigError(
+                f"stage.{number}.max_prompt_tokens is {stage.max_prompt_tokens}, and {len(over)} "
+                f"prompts are longer (problem {shown}: {length} tokens); raise it, or take these "
+                "problems out"
+            )
+
+
+def open_session(
+    config: Config,
+    make_run: Callable[[Mapping[str, object]], RunDirectory],
+    root: Path,
+    watcher: Watcher,
+) -> Session:
+    """Load model, tokenizer and problems, check them, and only then make the run directory."""
+    from srpo.engines.local import LocalEngine
+    from srpo.engines.local.loading import compute_dtype, load_model, load_tokenizer, pick_device
+    from srpo.engines.local.loading import set_threads as use_threads
+
+    watcher.phase("reading problems")
+    sets = load_sets(config)
+    watcher.phase("loading the model")
+    threads = use_threads(config.model.threads)
+    device = pick_device(config.model.device)
+    tokenizer = load_tokenizer(config.model.name)
+    prompter = Prompter(tokenizer, config.prompt)
+    check_prompts(config, sets, prompter)
+    model = load_model(config.model.name, device)
+    num_weights = sum(weight.numel() for weight in model.parameters())
+    keep = config.checkpoint.keep_last + 1  # one more while the newest is being written
+    check_space(root, CHECKPOINT_BYTES_PER_WEIGHT * num_weights * keep)
+    run = make_run(_environment(device=str(device), threads=threads, num_weights=num_weights))
+    engine = LocalEngine(
+        model,
+        run.checkpoints,
+        dtype=compute_dtype(config.model.dtype),
+        micro_batch_tokens=config.model.micro_batch_tokens,
+        sampler_rows=config.model.sampler_rows,
+    )
+    ledger = Ledger(run.ledger)
+    for name, problems in sets.train.items():
+        ledger.add_problems(name, problems)
+    grader = Grader(config.verifier)
+    session = Session(config, run, sets, tokenizer, prompter, engine, grader, ledger, watcher)
+    for note in sets.notes:
+        session.tell("problems", note)
+    if any(p.domain == "code" for problems in sets.train.values() for p in problems):
+        session.tell("sandbox", grader.describe())
+    return session
+
+
+def open_selection(session: Session, number: int) -> Selection:
+    """The selection of stage `number` (from 1), with what earlier stages dropped left out."""
+    config, state = session.config, session.state
+    stage = config.stage[number - 1]
+    selection = Selection(
+        session.sets.train,
+        stage.sets,
+        stage.problems_per_step,
+        seed=f"{config.seed}/stage/{number}",
+        drop=config.resampling.enabled,
+        floor=config.resampling.floor,
+        dropped=state.dropped,
+    )
+    if state.selection is not None:
+        selection.load_state_dict(state.selection)
+    return selection
+
+
+def _load_set(name: str, config: SetConfig) -> tuple[list[Problem], list[Problem], list[str]]:
+    if config.generate:
+        try:
+            train = generate(config.generate, "train", config.count, 0, config.level_weights)
+            held = generate(config.generate, config.holdout_split, config.holdout, 0)
+        except ValueError as error:
+            raise ConfigError(f"sets.{name}: {error}") from None
+        return train, held, []
+    read = read_problems(
+        [Path(file) for file in config.files], bad_rows=config.bad_rows, domain=config.domain
+    )
+    notes = [f"{name}: {read.summary()}", *read.bad_rows]
+    train, held = list(read.problems), []
+    if config.holdout:
+        train, held = hold_out(read.problems, config.holdout, NUM_HELD_OUT_SEED)
+    notes += _ungradable_notes(name, read.problems)
+    return list(train), list(held), notes
+
+
+def _ungradable_notes(name: str, problems: Sequence[Problem]) -> list[str]:
+    """Say how many math problems have an answer that no completion could be checked against."""
+    bad = [(p, gold_problem(p.answer)) for p in problems if p.answer is not None]
+    reasons = [(problem, why) for problem, why in bad if why]
+    if not reasons:
+        return []
+    problem, why = reasons[0]
+    return [
+        f"{name}: {len(reasons)} answers cannot be graded and give no reward "
+        f"(first: problem {problem.name or problem.id}, {why})"
+    ]
+
+
+def _environment(**more: object) -> dict[str, object]:
+    import torch
+    import transformers
+
+    from srpo import __version__
+
+    return {
+        "srpo": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "platform": platform.platform(),
+        "cores": os.cpu_count(),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        **more,
+    }

@@ -1,0 +1,301 @@
+"""The run: for stage, for epoch, for step. SRPO (arXiv 2504.14286) on one page.
+
+`train` opens a run, trains it to its declared end and reports; `_train_stages` is the method.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from srpo.batching import token_mean_data, with_advantages
+from srpo.checkpoints import checkpoints_of, read_state, remove_old, write_checkpoint
+from srpo.config import Config, StageConfig
+from srpo.config_files import dump, load_config
+from srpo.errors import RunDirectoryError
+from srpo.evaluation import evaluate
+from srpo.figures import Evaluation, evaluation_from, evaluation_row
+from srpo.finish import write_report
+from srpo.interrupts import Interrupts
+from srpo.recording import Update, close_step, tell_revived
+from srpo.rollouts import derive_seed, sample_groups
+from srpo.rundir import RunDirectory, next_free
+from srpo.schedule import Progress, Switch
+from srpo.selection import Selection
+from srpo.session import Session, open_selection, open_session
+from srpo.types import Adam, Clip, Group, Sampling
+from srpo.watcher import Silent, StagePlan, Watcher
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a training left behind."""
+
+    directory: Path
+    checkpoint: Path  # the newest, in Hugging Face format
+    ending: str  # the sentence it ended with
+    finished: bool  # False: interrupted, to be resumed
+    exit_code: int  # 0, or what a caught signal asks for
+    before: Evaluation | None
+    after: Evaluation | None
+
+
+def train(
+    config: Config | Path | str | None = None,
+    out: Path | str | None = None,
+    *,
+    resume: Path | str | None = None,
+    watcher: Watcher | None = None,
+) -> Run:
+    """Train to the end of the last stage. `config` None: the embedded demo.
+
+    `out` is the run directory to make (default: the next free `runs/NAME-NNN`); `resume` is one
+    to go on with, then `config` and `out` must be None. Ctrl-C and SIGTERM end the run after the
+    step in hand, with a checkpoint.
+
+    Raises `SrpoError` with one clear line for whatever a user can mend.
+    """
+    watcher = watcher or Silent()
+    with Interrupts(watcher.note) as interrupts:
+        session = _resume(Path(resume), watcher) if resume else _begin(config, out, watcher)
+        try:
+            return _run(session, interrupts)
+        finally:
+            session.close()
+            watcher.stop()
+
+
+def _begin(config: Config | Path | str | None, out: Path | str | None, w: Watcher) -> Session:
+    """Open a new run; nothing is written before model and problems have been checked."""
+    name = "run"
+    if not isinstance(config, Config):
+        path = Path(config) if config is not None else None
+        name = path.stem if path else "demo"
+        config = load_config(path).config
+    root = Path(out) if out is not None else next_free(Path("runs"), name)
+    resolved = dump(config)
+
+    def make_run(environment: Mapping[str, object]) -> RunDirectory:
+        return RunDirectory.create(root, resolved, environment)
+
+    RunDirectory.check_new(root)
+    return open_session(config, make_run, root, w)
+
+
+def _resume(root: Path, watcher: Watcher) -> Session:
+    """Open a run that exists, at its newest checkpoint (or its beginning, if it has none)."""
+    run = RunDirectory.open(root)
+    config = load_config(run.config).config
+    session = open_session(config, lambda _: run, root, watcher)
+    checkpoints = checkpoints_of(run)
+    if checkpoints:
+        session.state = read_state(checkpoints[-1])
+        session.engine.load(str(checkpoints[-1]))
+    step = session.state.step
+    if not session.state.ending:
+        run.forget_after(step)
+        lost = session.ledger.forget_after(step)
+        again = f"; {lost} groups after it are drawn again" if lost else ""
+        session.tell("resume", f"resumed after step {step}{again}")
+    return session
+
+
+def _run(s: Session, interrupts: Interrupts) -> Run:
+    """Evaluate, train, evaluate, report. A finished run says so and does nothing."""
+    newest = checkpoints_of(s.run)
+    if s.state.ending:
+        s.watcher.note(f"{s.run.root}: this run is over. {s.state.ending}")
+        return _result(s, newest[-1], interrupts)
+    plan = [StagePlan(i, st.name, st.steps) for i, st in enumerate(s.config.stage, start=1)]
+    s.watcher.start(f"srpo: {s.config.algorithm} in {s.run.root}", tuple(plan), s.state.step + 1)
+    if s.state.step == 0 and not s.run.read_evaluations():
+        _evaluate(s)
+    ending = "" if interrupts.caught else _train_stages(s, interrupts)
+    if ending:
+        _evaluate(s)
+        s.tell("end", ending)
+        s.state.ending = ending
+        write_report(s)
+    s.ledger.record_events(s.state.step, s.events)
+    folder = write_checkpoint(s.run, s.engine, s.tokenizer, s.state)
+    remove_old(s.run, s.config.checkpoint.keep_last)
+    return _result(s, folder, interrupts)
+
+
+def _result(s: Session, checkpoint: Path, interrupts: Interrupts) -> Run:
+    evaluations = [evaluation_from(row) for row in s.run.read_evaluations()]
+    finished = bool(s.state.ending)
+    return Run(
+        directory=s.run.root,
+        checkpoint=checkpoint,
+        ending=s.state.ending,
+        finished=finished,
+        exit_code=0 if finished else interrupts.exit_code,
+        before=evaluations[0] if evaluations else None,
+        after=evaluations[-1] if evaluations and finished else None,
+    )
+
+
+def _train_stages(s: Session, interrupts: Interrupts) -> str:
+    """The method. Returns the sentence that the run ends with; empty if it was interrupted."""
+    state = s.state
+    for number, stage in enumerate(s.config.stage, start=1):
+        if number < state.stage:
+            continue
+        selection = _open_stage(s, number)
+        switch = Switch(
+            stage.steps, stage.epochs, stage.plateau_steps, s.config.resampling.idle_epochs
+        )
+        while (reason := switch.reason(state.progress)) is None:
+            seconds: dict[str, float] = {}
+            with _timed(s, seconds, "selecting"):
+                problems = selection.choose()
+            with _timed(s, seconds, "sampling"):
+                how = _sampling(s, stage, "step", state.step + 1)
+                groups = sample_groups(
+                    s.engine, s.prompter, problems, stage.group_size, how, state.policy_version
+                )
+            with _timed(s, seconds, "grading"):
+                groups = s.grade(groups, stage.reward)
+            groups = [_with_advantages(s, group) for group in groups]
+            with _timed(s, seconds, "updating"):
+                update = _update(s, stage, groups)
+            selection.observe(groups)
+            close_step(s, selection, groups, update, seconds)
+            _save_when_due(s)
+            if interrupts.caught:
+                return ""
+        s.tell("stage", f"stage {number} ({stage.name}) ends: {reason}")
+        _leave_stage(s, selection)
+    return _ending(s, exhausted=switch.exhausted(state.progress))
+
+
+def _open_stage(s: Session, number: int) -> Selection:
+    """Begin a stage, or go on with it in the middle."""
+    stage, state = s.config.stage[number - 1], s.state
+    fresh = state.stage != number or state.selection is None
+    if state.stage != number:
+        state.stage, state.progress, state.selection = number, Progress(), None
+        state.epoch += 1
+    selection = open_selection(s, number)
+    if fresh:
+        counts = f"{selection.num_kept} problems in play, {selection.num_dropped} dropped"
+        s.tell("stage", f"stage {number} ({stage.name}) begins: {counts}")
+        tell_revived(s, selection.revived_at_start)
+        for name, has, share in selection.short_sets:
+            s.tell("problems", f"{name}: {has} problems are fewer than its {share} places a step")
+    return selection
+
+
+def _leave_stage(s: Session, selection: Selection) -> None:
+    """What the stage dropped stays dropped in the next one."""
+    s.state.dropped |= selection.dropped
+
+
+def _ending(s: Session, *, exhausted: bool) -> str:
+    if exhausted:
+        return (
+            "The run ends early: no group of the last stage gave a signal in "
+            f"{s.config.resampling.idle_epochs} whole epochs, so nothing more can be learned "
+            "from these problems."
+        )
+    return "The run is complete: every stage reached its declared end."
+
+
+def _sampling(s: Session, stage: StageConfig, *purpose: object) -> Sampling:
+    return Sampling(
+        max_tokens=stage.max_completion_tokens,
+        stop_ids=s.prompter.stop_ids,
+        seed=derive_seed(s.config.seed, *purpose),
+        temperature=stage.temperature,
+        top_p=stage.top_p,
+    )
+
+
+def _with_advantages(s: Session, group: Group) -> Group:
+    loss = s.config.loss
+    return with_advantages(
+        group, mask_truncated=loss.mask_truncated, count_truncated=loss.count_truncated
+    )
+
+
+def _learning_rate(s: Session, stage: StageConfig) -> float:
+    """The stage's rate, after a linear warm-up over the run's first updates."""
+    warmup = s.config.optimizer.warmup_steps
+    return stage.learning_rate * min(1.0, (s.state.policy_version + 1) / warmup if warmup else 1.0)
+
+
+def _update(s: Session, stage: StageConfig, groups: Sequence[Group]) -> Update:
+    """One optimizer step on the groups with a signal; none, and an event, if there are none."""
+    rate = _learning_rate(s, stage)
+    data = token_mean_data(groups, stage.temperature)
+    if not data:
+        s.tell("no_signal", f"step {s.state.step + 1}: no group had a signal; no update")
+        return Update(rate)
+    clip = Clip(s.config.loss.clip_low, s.config.loss.clip_high)
+    logprobs = s.engine.forward_backward(data, clip)
+    config = s.config.optimizer
+    done = s.engine.optim_step(
+        Adam(
+            lr=rate,
+            betas=(config.beta1, config.beta2),
+            eps=config.eps,
+            weight_decay=config.weight_decay,
+            max_grad_norm=config.max_grad_norm,
+        )
+    )
+    s.state.policy_version += 1
+    gap = max(
+        abs(new - old)
+        for datum, row in zip(data, logprobs, strict=True)
+        for new, old, mask in zip(row, datum.sampler_logprobs, datum.mask, strict=True)
+        if mask
+    )
+    return Update(rate, grad_norm=done["grad_norm"], logprob_gap=gap)
+
+
+def _evaluate(s: Session) -> None:
+    """Held-out accuracy of the weights as they are now, always with the same draws."""
+    problems = [problem for held in s.sets.held_out.values() for problem in held]
+    how = s.config.evaluation
+    if not problems or not how.samples:
+        return
+    evaluation = evaluate(
+        problems,
+        how.samples,
+        Sampling(
+            max_tokens=s.config.stage[-1].max_completion_tokens,
+            stop_ids=s.prompter.stop_ids,
+            seed=derive_seed(s.config.seed, "evaluation"),
+            temperature=how.temperature,
+        ),
+        step=s.state.step,
+        engine=s.engine,
+        prompter=s.prompter,
+        grade=lambda groups: s.grade(groups, s.config.stage[-1].reward),
+        watcher=s.watcher,
+    )
+    s.run.append_evaluation(evaluation_row(evaluation))
+    s.watcher.evaluated(evaluation)
+
+
+def _save_when_due(s: Session) -> None:
+    step, every = s.state.step, s.config.evaluation.every_steps
+    if every and step % every == 0:
+        _evaluate(s)
+    every = s.config.checkpoint.every_steps
+    if every and step % every == 0:
+        write_checkpoint(s.run, s.engine, s.tokenizer, s.state)
+        remove_old(s.run, s.config.checkpoint.keep_last)
+
+
+@contextmanager
+def _timed(s: Session, seconds: dict[str, float], phase: str) -> Iterator[None]:
+    """Show the phase, and add its wall time to `seconds`."""
+    s.watcher.phase(phase)
+    started = time.monotonic()
+    yield
+    seconds[phase] = time.monotonic() - started

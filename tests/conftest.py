@@ -1,0 +1,11 @@
+"""No network (pytest-socket, in pyproject), a clean environment, one thread a process."""
+
+from __future__ import annotations
+
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch: two threads on two busy cores are far slower
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TRANSFORMERS_VERBOSITY"] = "error"
+os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+os.environ["MPLBACKEND"] = "Agg"
