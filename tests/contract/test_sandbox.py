@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -176,7 +178,7 @@ def test_a_dead_server_is_replaced_and_the_job_run_again() -> None:
 
 
 def test_a_server_that_never_starts_is_an_infra_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("srpo.sandbox.forkserver._command", lambda slot: ["/bin/false"])
+    monkeypatch.setattr("srpo.sandbox.forkserver._COMMAND", ["/bin/false"])
     sandbox = ForkServerSandbox(workers=1)
     (result,) = sandbox.run([Job("1", ADD, (call(1, 2),))])
     assert "could not start" in result.infra_error
@@ -194,3 +196,30 @@ def test_nothing_leaks() -> None:
     sandbox.close()
     assert count_fds() == before
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+
+
+TRAINER = """
+from srpo.sandbox import *
+from srpo.sandbox.forkserver import ForkServerSandbox
+sandbox = ForkServerSandbox(workers=1)
+print(sandbox._pool.first().pid, flush=True)
+sandbox.run([Job("1", "while True: pass", (Stdin(""),), Limits(timeout_s=60))])
+"""
+
+
+def test_nothing_outlives_a_trainer_that_is_killed() -> None:
+    with subprocess.Popen([sys.executable, "-c", TRAINER], stdout=subprocess.PIPE) as trainer:
+        assert trainer.stdout is not None
+        server = Path(f"/proc/{int(trainer.stdout.readline())}")
+        children = server / "task" / server.name / "children"
+        wait_until(lambda: bool(children.read_text()))
+        program = Path(f"/proc/{children.read_text().strip()}")
+        trainer.kill()
+    wait_until(lambda: not program.exists() and not server.exists())
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + 10.0
+    while not condition():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)

@@ -189,7 +189,7 @@ def test_the_real_sandbox_starts_with_the_first_program() -> None:
 
 
 def test_a_sandbox_that_cannot_start_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("srpo.sandbox.forkserver._command", lambda slot: ["/bin/false"])
+    monkeypatch.setattr("srpo.sandbox.forkserver._COMMAND", ["/bin/false"])
     with Grader(ONE_WORKER) as grader, pytest.raises(SandboxError, match="could not start"):
         grader.describe()
 

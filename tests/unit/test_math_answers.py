@@ -287,5 +287,5 @@ def test_a_dead_math_server_is_replaced_and_twice_dead_is_an_infra_error(
     os.kill(server.pid, signal.SIGKILL)
     assert verifier.check([pair])[0][0] is Verdict.CORRECT
     broken = MathVerifier()
-    monkeypatch.setattr(broken._pool, "_command", lambda slot: ["/bin/false"])
+    monkeypatch.setattr(broken._pool, "_command", ["/bin/false"])
     assert broken.check([pair])[0][0] is Verdict.INFRA_ERROR

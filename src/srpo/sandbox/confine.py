@@ -198,7 +198,7 @@ class Confinement:
         try:
             self.rules_fd = landlock.make_rules(_readable_paths(), [str(scratch), os.devnull])
         except OSError:
-            self.missing.append("no Landlock: programs see the files that the trainer sees")
+            self.missing.append("no Landlock: programs reach all files that their user may reach")
             # Without Landlock the capability to read every file cannot be left to programs.
             if self.user_id is not None and not _open_to_all(Path(os.__file__)):
                 self.user_id = None

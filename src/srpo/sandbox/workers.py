@@ -152,14 +152,7 @@ class WorkerPool:
         ]
         for thread in threads:
             thread.start()
-        try:
-            for thread in threads:
-                thread.join()
-        except BaseException as interruption:
-            errors.append(interruption)
-            for thread in threads:  # each ends after the item it has in hand
-                thread.join()
-            raise
+        _join(threads, errors)
         if errors:
             raise errors[0]
         return [results[i_item] for i_item in range(len(items))]
@@ -178,6 +171,18 @@ class WorkerPool:
         """End all servers. Not while another thread is asking."""
         for slot in list(self._servers):
             self._drop(slot)
+
+
+def _join(threads: Sequence[threading.Thread], errors: list[BaseException]) -> None:
+    """Wait for the threads. An interruption (Ctrl-C) ends each after the item it has in hand."""
+    try:
+        for thread in threads:
+            thread.join()
+    except BaseException as interruption:
+        errors.append(interruption)
+        for thread in threads:
+            thread.join()
+        raise
 
 
 def clean_env(*passed: str) -> dict[str, str]:
