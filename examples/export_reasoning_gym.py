@@ -1,12 +1,13 @@
 """Write generated maths problems of reasoning-gym as srpo math problems.
 
     pip install reasoning-gym
-    python examples/export_reasoning_gym.py data/arithmetic.jsonl --count 2000 --seed 1
+    python examples/export_reasoning_gym.py data/arithmetic.jsonl --count 400 --seed 1
 
-The tasks and options that are the default are easy enough for a model of 135M parameters to
-solve some of the time. Other tasks are named by --task, their options set by --set; the
-package lists both: https://github.com/open-thought/reasoning-gym. Only answers that are one
-number are kept; what is left out is counted.
+The default tasks, with two terms, are easy enough to learn from for a model of 135M parameters:
+SmolLM2-135M-Instruct solves about a quarter at temperature 1 (80 samples), and none of 48 with up
+to three terms of two digits. There are only some hundreds of each. Other tasks are named by --task, their options set by --set; the package lists both:
+https://github.com/open-thought/reasoning-gym. Only answers that are one number are kept; what
+is left out is counted.
 """
 
 from __future__ import annotations
@@ -27,11 +28,15 @@ from srpo.problems import content_id, write_problems
 from srpo.types import Problem
 
 EASY: dict[str, dict[str, Any]] = {
-    "chain_sum": {"max_terms": 3, "max_digits": 2},
-    "basic_arithmetic": {"max_terms": 3, "max_digits": 1, "allow_negation": False},
-    "simple_equations": {"max_terms": 2, "max_value": 20, "operators": ["+", "-"],
-                         "operators_weights": [0.5, 0.5]},
-}  # fmt: skip
+    "chain_sum": {"max_terms": 2, "max_digits": 1},
+    "basic_arithmetic": {
+        "max_terms": 2,
+        "max_digits": 1,
+        "allow_negation": False,
+        "operators": ["+", "-", "*"],
+        "allow_parentheses": False,
+    },
+}
 DRAWS_PER_PROBLEM = 4  # easy tasks repeat themselves, so more are drawn than are kept
 
 
@@ -92,7 +97,7 @@ def draw(task: str, size: int, seed: int, options: Mapping[str, Any]) -> Iterabl
 @click.command(help=str(__doc__).replace("    pip", "\b\n    pip", 1))  # \b: keep these lines
 @click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--task", "tasks", multiple=True, help=f"May be repeated; else {', '.join(EASY)}.")
-@click.option("--count", default=1000, type=click.IntRange(1), show_default=True,
+@click.option("--count", default=400, type=click.IntRange(1), show_default=True,
               help="Problems to write, the same number of each task.")  # fmt: skip
 @click.option("--seed", default=1, type=click.IntRange(0), show_default=True)
 @click.option("--set", "sets", multiple=True, metavar="TASK.OPTION=VALUE", help="A task's option.")
