@@ -264,7 +264,9 @@ def domain_table(past: dict[Domain, Past], last_step: int, width: int) -> Iterat
     cells = max(4, min(SHOWN_STEPS, cells))
     head = Text(f"last {SHOWN_STEPS} steps".ljust(LABEL_CELLS), style="dim")
     for domain in domains:
-        head.append(domain.rjust(VALUE_CELLS) + " " * (cells + 3), style=f"bold {COLOURS[domain]}")
+        head.append(
+            domain.rjust(VALUE_CELLS) + " " * (cells + 3), style=f"bold not dim {COLOURS[domain]}"
+        )
     yield head
     for label, read, show in MEASURES:
         line = Text.assemble((label.ljust(LABEL_CELLS), "dim"))

@@ -117,7 +117,7 @@ def _clean(value: object) -> object:
 
 def _domain_table(domain: str, before: Any, after: Any) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-    table.add_column(Text(domain, style="bold"), no_wrap=True)
+    table.add_column(Text(domain, style="bold not dim"), no_wrap=True)
     table.add_column(_head("before", before), justify="right", no_wrap=True)
     table.add_column(_head("after", after), justify="right", no_wrap=True)
     table.add_column("change", justify="right", no_wrap=True)
