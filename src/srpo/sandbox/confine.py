@@ -238,7 +238,9 @@ def _limit_resources(timeout_s: float, memory_mib: int, limit_threads: bool) -> 
         limits += [(resource.RLIMIT_MEMLOCK, 0), (resource.RLIMIT_MSGQUEUE, 0)]
     if limit_threads:  # counted by user, so only where the user is ours alone
         limits.append((resource.RLIMIT_NPROC, _MAX_THREADS))
-    for which, value in limits:
+    for which, wanted in limits:
+        _, hard = resource.getrlimit(which)
+        value = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(which, (value, value))
 
 

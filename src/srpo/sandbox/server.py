@@ -32,6 +32,8 @@ _MAX_ERROR_CHARS = 300
 _STATUS_OF_FRAME = {b"v": "ok", b"n": "not_plain", b"m": "too_much_output", b"e": "crashed"}
 _KINDS = {b"l", b"x", *_STATUS_OF_FRAME}  # l: loaded; x: could not be loaded
 _FRAME_SLACK_BYTES = 1024
+_REHEARSAL = {"timeout_s": 2.0, "memory_mib": 512}
+_REHEARSED, _REHEARSAL_S = b"ok", 10.0
 
 Outcome = dict[str, str]  # status, value (JSON text) or stdout, error
 
@@ -87,6 +89,27 @@ class Server:
             outcomes.append(self._run_script(job, text))
             self._wipe()
         return outcomes
+
+    def rehearse(self) -> str:
+        """Confine a child that runs nothing; "" if that works, else why not.
+
+        Found here, once, it is the machine's fault; later it would look like the program's.
+        """
+
+        def body(write_fd: int) -> None:
+            try:
+                self._enter(_REHEARSAL)
+            except (OSError, ValueError) as error:
+                write_all(write_fd, f"{type(error).__name__}: {error}".encode())
+            else:
+                write_all(write_fd, _REHEARSED)
+
+        child = start_child(body)
+        said = child.read(time.monotonic() + _REHEARSAL_S)
+        child.end(0.0)
+        if said == _REHEARSED:
+            return ""
+        return (said or b"").decode("utf-8", "replace") or "it ended without a word"
 
     def _enter(self, job: dict[str, Any]) -> None:
         os.chdir(self.scratch)
@@ -210,7 +233,8 @@ def serve() -> None:
             del sys.modules[name]  # a program cannot import the grader
         gc.collect()
         gc.freeze()  # children do not touch, and so do not copy, these pages
-        send_message(1, {"missing": server.confinement.missing})
+        failure = server.rehearse()
+        send_message(1, {"missing": server.confinement.missing, "failed": failure})
         while True:
             try:
                 job = receive_message(0)

@@ -50,6 +50,9 @@ class ServerProcess:
                 f"{' '.join(command[:1])} could not start a server process "
                 f"({type(error).__name__} {error}); check that this Python runs at all"
             ) from None
+        if isinstance(self.hello, dict) and self.hello.get("failed"):
+            self.close()
+            raise SandboxError(f"a server process cannot do its work: {self.hello['failed']}")
 
     @property
     def pid(self) -> int:
