@@ -94,12 +94,23 @@ def judge(sandbox: ForkServerSandbox, program: Program) -> CodeFinding:
     return finding
 
 
+HARMFUL = {"escape", "dos", "persist", "leak"}
+
+
+def skip_unless_isolated(sandbox: ForkServerSandbox) -> None:
+    sentence = sandbox.describe()
+    if "not fully isolated" in sentence:
+        pytest.skip(f"2026-11-22, could hurt this machine: {sentence}")
+
+
 def names(programs: list[Program]) -> list[str]:
     return [program.name for program in programs]
 
 
 @pytest.mark.parametrize("program", ATTACKS, ids=names(ATTACKS))
 def test_an_attack_gains_nothing(sandbox: ForkServerSandbox, program: Program) -> None:
+    if program.about["cat"] in HARMFUL:
+        skip_unless_isolated(sandbox)
     start_s = time.monotonic()
     findings = [judge(sandbox, program) for _ in range(program.about["must"].get("runs", 1))]
     assert time.monotonic() - start_s < program.about["must"]["max_wall"]
@@ -121,6 +132,7 @@ LEAKY = [program for program in ATTACKS if "no_out" in program.about["must"]]
     ids=lambda p: p.name,
 )
 def test_nothing_secret_comes_out(sandbox: ForkServerSandbox, program: Program) -> None:
+    skip_unless_isolated(sandbox)
     (result,) = sandbox.run([Job("1", program.text, (Stdin("1 2\n"),), LIMITS)])
     for secret in [*program.about["must"].get("no_out", []), CANARY]:
         assert secret not in result.outputs[0].stdout
@@ -134,6 +146,7 @@ def test_no_attack_left_a_file(sandbox: ForkServerSandbox) -> None:
 
 
 def test_the_server_outlives_the_attacks(sandbox: ForkServerSandbox) -> None:
+    skip_unless_isolated(sandbox)
     pid = sandbox._pool.first().pid
     for name in ("b27_kill_all", "b13_fork_bomb", "a14_fd_forge", "b26_daemon"):
         judge(sandbox, next(program for program in ATTACKS if program.name == name))

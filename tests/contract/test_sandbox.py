@@ -169,10 +169,12 @@ def test_nothing_is_left_in_the_scratch_folder(local: ForkServerSandbox) -> None
 def test_a_dead_server_is_replaced_and_the_job_run_again() -> None:
     sandbox = ForkServerSandbox(workers=1)
     try:
-        sandbox.describe()
-        os.kill(sandbox._pool.first().pid, signal.SIGKILL)
+        server = sandbox._pool.first()
+        assert isinstance(server.hello, dict)
+        os.kill(server.pid, signal.SIGKILL)
         (output,) = run_one(sandbox, ADD, call(1, 2))
         assert output.value == 3
+        assert not Path(server.hello["scratch"]).exists()
     finally:
         sandbox.close()
 

@@ -234,7 +234,8 @@ def serve() -> None:
         gc.collect()
         gc.freeze()  # children do not touch, and so do not copy, these pages
         failure = server.rehearse()
-        send_message(1, {"missing": server.confinement.missing, "failed": failure})
+        hello = {"missing": server.confinement.missing, "failed": failure, "scratch": str(scratch)}
+        send_message(1, hello)
         while True:
             try:
                 job = receive_message(0)

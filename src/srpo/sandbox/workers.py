@@ -11,6 +11,7 @@ import contextlib
 import os
 import queue
 import select
+import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Sequence
@@ -42,6 +43,7 @@ class ServerProcess:
         )
         assert self._process.stdin is not None and self._process.stdout is not None
         self._stdin, self._stdout = self._process.stdin, self._process.stdout
+        self.hello: object = None
         try:
             self.hello = self._receive(_START_TIMEOUT_S)
         except (OSError, EOFError, ValueError) as error:
@@ -82,6 +84,8 @@ class ServerProcess:
             self._process.kill()
             self._process.wait()
         self._stdout.close()
+        if isinstance(self.hello, dict) and "scratch" in self.hello:
+            shutil.rmtree(self.hello["scratch"], ignore_errors=True)  # if it was killed
 
 
 class WorkerPool:
