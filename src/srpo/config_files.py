@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -15,41 +15,64 @@ from pydantic import BaseModel, ValidationError
 from srpo.config import Config, Section, as_vanilla
 from srpo.errors import ConfigError
 
-DEMO = Path(__file__).parent / "configs" / "demo.toml"
+CONFIGS = Path(__file__).parent / "configs"
+DEMO = CONFIGS / "demo.toml"
+OWN_PROBLEMS = CONFIGS / "own.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A value given on the command line: dotted name, the flag it came from, and the value.
+
+    >>> Setting("stage.1.steps", "--set", 40).name
+    'stage.1.steps'
+    """
+
+    name: str
+    flag: str
+    value: object
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedConfig:
-    """A config and, for each setting that is not a default, where its value came from.
+    """A config, and where the value of every setting came from.
 
-    >>> LoadedConfig(Config(sets={}, stage=()), {"seed": "--seed"})  # doctest: +SKIP
+    `sources` maps a setting's dotted name to a file's name, a flag, or "default".
     """
 
     config: Config
-    sources: Mapping[str, str]  # dotted name -> file name or flag
+    sources: Mapping[str, str]
 
 
 def load_config(
     path: Path | None = None,
-    settings: Sequence[tuple[str, str, object]] = (),
+    settings: Sequence[Setting] = (),
+    change: Callable[[dict[str, Any]], None] = lambda _: None,
 ) -> LoadedConfig:
-    """Read `path` (the demo's if None), apply `settings`, check, and resolve.
+    """Read `path` (the demo's if None), `change` it, apply `settings`, check, and resolve.
 
-    `settings` are (dotted name, value, shown source is the third's flag) triples as made by
-    `parse_set`: (name, source, value). Stages are numbered from 1: `stage.1.steps`.
-
-    Raises `ConfigError` with one line a mistake.
+    Stages are numbered from 1: `stage.1.steps`. Raises `ConfigError` with one line a mistake.
     """
     path = path or DEMO
     data = _read_toml(path)
-    sources: dict[str, str] = {}
-    for name, _ in _leaves(data):
-        sources[name] = path.name
-    for name, source, value in settings:
-        _assign(data, name, value)
-        for leaf, _ in _leaves({name: value} if not isinstance(value, dict) else {name: value}):
-            sources[leaf] = source
-    return LoadedConfig(resolve(data, origin=str(path)), sources)
+    in_file = {name for name, _ in _leaves(data)}
+    change(data)
+    for setting in settings:
+        _assign(data, setting.name, setting.value)
+    config = resolve(data, origin=str(path))
+    names = settings_of(config)
+    return LoadedConfig(config, {n: _source(n, in_file, path.name, settings) for n in names})
+
+
+def _source(name: str, in_file: set[str], file: str, settings: Sequence[Setting]) -> str:
+    """Where a setting's value came from. `[every_stage]` speaks for every stage."""
+    parts = name.split(".")
+    shared = ".".join(["every_stage", *parts[2:]]) if parts[0] == "stage" else name
+    for setting in reversed(settings):
+        for candidate in (name, shared):
+            if f"{candidate}.".startswith(f"{setting.name}."):
+                return setting.flag
+    return file if {name, shared} & in_file else "default"
 
 
 def resolve(data: Mapping[str, Any], origin: str) -> Config:
@@ -64,8 +87,8 @@ def resolve(data: Mapping[str, Any], origin: str) -> Config:
         raise ConfigError(f"{origin}: {error}") from None
 
 
-def parse_set(text: str) -> tuple[str, str, object]:
-    """`stage.1.steps=40` -> ("stage.1.steps", "--set", 40). Values are TOML; else a string.
+def parse_set(text: str) -> Setting:
+    """`stage.1.steps=40` -> the setting with the value 40. Values are TOML; else a string.
 
     Raises `ConfigError` if there is no `=`.
     """
@@ -76,7 +99,7 @@ def parse_set(text: str) -> tuple[str, str, object]:
         value = tomllib.loads(f"value = {raw}")["value"]
     except tomllib.TOMLDecodeError:
         value = raw.strip()
-    return name.strip(), "--set", value
+    return Setting(name.strip(), "--set", value)
 
 
 def dump(config: Config) -> str:

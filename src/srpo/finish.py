@@ -1,4 +1,69 @@
-"""Temporary."""
+"""The end of a run: its report as JSON and text, and its picture."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from srpo.checkpoints import RunState
+from srpo.config import Config
+from srpo.figures import evaluation_from
+from srpo.history import Ledger
+from srpo.insight.curve import Row, draw_curve
+from srpo.insight.report import report_data, report_text
+from srpo.rundir import RunDirectory
+
+SCALE_MODEL = (
+    "This is a scale model: that thinking does not pay for code at first was built into the "
+    "bundled model on purpose (docs/scale-model.md). It illustrates the method and tests it; it "
+    "is no evidence about large models."
+)
 
 
-def write_report(s): ...
+def write_report(run: RunDirectory, config: Config, state: RunState, ledger: Ledger) -> None:
+    """Write report.json, report.txt and curve.png from what the run directory holds."""
+    rows = run.read_metrics()
+    evaluations = [evaluation_from(row) for row in run.read_evaluations()]
+    before = evaluations[0] if evaluations and evaluations[0].step == 0 else None
+    after = evaluations[-1] if evaluations and evaluations[-1].step == state.step else None
+    notes = notes_of(config)
+    never, drawn = ledger.never_solved()
+    facts = {
+        "algorithm": config.algorithm,
+        "model": config.model.name,
+        "seed": config.seed,
+        "steps": state.step,
+        "epochs": len({row["epoch"] for row in rows}),
+        "rollouts": state.total_rollouts,
+        "generated_tokens": state.total_tokens,
+        "training_s": round(state.train_s, 1),
+        "groups_with_signal": _signal_share(rows),
+        "problems_drawn": drawn,
+        "problems_never_solved": never,
+        "ending": state.ending,
+    }
+    data = report_data(before, after, run=facts, notes=notes)
+    run.report_json.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
+    run.report_text.write_text(report_text(data), encoding="utf-8")
+    draw_curve(rows, stage_starts(config, rows), run.curve, " ".join(notes))
+
+
+def notes_of(config: Config) -> list[str]:
+    """What must be said wherever a figure of this run is shown."""
+    embedded = config.model.name == "embedded" or any(s.generate for s in config.sets.values())
+    return [SCALE_MODEL] if embedded else []
+
+
+def stage_starts(config: Config, rows: Sequence[Row]) -> list[tuple[str, int]]:
+    """(name, first step) of every stage that has begun."""
+    first: dict[int, int] = {}
+    for row in rows:
+        first.setdefault(int(row["stage"] or 1), int(row["step"] or 1))
+    return [(config.stage[number - 1].name, step) for number, step in first.items()]
+
+
+def _signal_share(rows: Sequence[Row]) -> float | None:
+    """Share of all groups of the run that had a signal."""
+    groups = sum(row["all/groups"] or 0 for row in rows)
+    signal = sum((row["all/groups"] or 0) * (row["all/signal_frac"] or 0.0) for row in rows)
+    return signal / groups if groups else None

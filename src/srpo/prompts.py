@@ -56,6 +56,10 @@ class Prompter:
         special = self._config.template != "chat"
         return tuple(self._tokenizer.encode(self.text_of(problem), add_special_tokens=special))
 
+    def tokens_of(self, text: str) -> tuple[int, ...]:
+        """Token ids of a text that goes on after a prompt, such as the beginning of an answer."""
+        return tuple(self._tokenizer.encode(text, add_special_tokens=False))
+
     def completion_text(self, sample: Sample) -> str:
         """The completion as text, without its stop token."""
         tokens: Sequence[int] = sample.tokens

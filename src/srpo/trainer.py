@@ -14,7 +14,7 @@ from pathlib import Path
 from srpo.batching import token_mean_data, with_advantages
 from srpo.checkpoints import checkpoints_of, read_state, remove_old, write_checkpoint
 from srpo.config import Config, StageConfig
-from srpo.config_files import dump, load_config
+from srpo.config_files import DEMO, dump, load_config
 from srpo.errors import RunDirectoryError
 from srpo.evaluation import evaluate
 from srpo.figures import Evaluation, evaluation_from, evaluation_row
@@ -48,19 +48,22 @@ def train(
     out: Path | str | None = None,
     *,
     resume: Path | str | None = None,
+    name: str | None = None,
     watcher: Watcher | None = None,
 ) -> Run:
     """Train to the end of the last stage. `config` None: the embedded demo.
 
-    `out` is the run directory to make (default: the next free `runs/NAME-NNN`); `resume` is one
-    to go on with, then `config` and `out` must be None. Ctrl-C and SIGTERM end the run after the
+    `out` is the run directory to make (default: the next free `runs/NAME-NNN`, `name` being that
+    of the config's file); `resume` is one to go on with, then `config` and `out` must be None. Ctrl-C and SIGTERM end the run after the
     step in hand, with a checkpoint.
 
     Raises `SrpoError` with one clear line for whatever a user can mend.
     """
     watcher = watcher or Silent()
     with Interrupts(watcher.note) as interrupts:
-        session = _resume(Path(resume), watcher) if resume else _begin(config, out, watcher)
+        session = (
+            _resume(Path(resume), watcher) if resume else _begin(config, out, name, watcher)
+        )
         try:
             return _run(session, interrupts)
         finally:
@@ -68,21 +71,22 @@ def train(
             watcher.stop()
 
 
-def _begin(config: Config | Path | str | None, out: Path | str | None, w: Watcher) -> Session:
+def _begin(
+    config: Config | Path | str | None, out: Path | str | None, name: str | None, watcher: Watcher
+) -> Session:
     """Open a new run; nothing is written before model and problems have been checked."""
-    name = "run"
     if not isinstance(config, Config):
-        path = Path(config) if config is not None else None
-        name = path.stem if path else "demo"
+        path = Path(config) if config is not None else DEMO
+        name = name or path.stem
         config = load_config(path).config
-    root = Path(out) if out is not None else next_free(Path("runs"), name)
+    root = Path(out) if out is not None else next_free(Path("runs"), name or "run")
     resolved = dump(config)
 
     def make_run(environment: Mapping[str, object]) -> RunDirectory:
         return RunDirectory.create(root, resolved, environment)
 
     RunDirectory.check_new(root)
-    return open_session(config, make_run, root, w)
+    return open_session(config, make_run, root, watcher)
 
 
 def _resume(root: Path, watcher: Watcher) -> Session:
@@ -118,7 +122,7 @@ def _run(s: Session, interrupts: Interrupts) -> Run:
         _evaluate(s)
         s.tell("end", ending)
         s.state.ending = ending
-        write_report(s)
+        write_report(s.run, s.config, s.state, s.ledger)
     s.ledger.record_events(s.state.step, s.events)
     folder = write_checkpoint(s.run, s.engine, s.tokenizer, s.state)
     remove_old(s.run, s.config.checkpoint.keep_last)

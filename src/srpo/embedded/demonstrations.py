@@ -20,12 +20,12 @@ from srpo.types import Domain
 class Habits:
     """Probabilities of one domain's writer. All in [0, 1].
 
-    >>> Habits(thinking=0.1).for_level(8) < Habits(thinking=0.1).for_level(1)
-    True
+    >>> Habits(thinking=0.85, easy_thinking=0.4).for_task(one_step)  # doctest: +SKIP
+    0.4
     """
 
-    thinking: float  # thinks before answering, at level 1
-    thinking_fade: float = 0.06  # and this share less with every level
+    thinking: float  # thinks before answering
+    easy_thinking: float | None = None  # but this often where at most one step is to be done
     step_slip: float = 0.0  # a step of the thinking comes out one or two off
     copy_slip: float = 0.0  # after thinking, a constant is written as any digit
     direct_slip: float = 0.0  # without thinking, a digit is written as any digit
@@ -33,18 +33,19 @@ class Habits:
     direct_format_slip: float = 0.0  # a direct answer is badly formed
     operation_slip: float = 0.0  # a list operation is taken for another
 
-    def for_level(self, level: int) -> float:
-        """Probability of thinking at a level."""
-        return self.thinking * max(0.0, 1.0 - self.thinking_fade * (level - 1))
+    def for_task(self, task: Task) -> float:
+        """Probability of thinking about a task."""
+        steps = sum(len(chain.operations) for chain in task.chains)
+        return self.thinking if self.easy_thinking is None or steps > 1 else self.easy_thinking
 
 
 CLEAN: Mapping[Domain, Habits] = {
-    "math": Habits(thinking=0.85, thinking_fade=0.0),
-    "code": Habits(thinking=0.80, thinking_fade=0.0),
+    "math": Habits(thinking=0.85, easy_thinking=0.4),
+    "code": Habits(thinking=0.80, easy_thinking=0.4),
 }
 BASE: Mapping[Domain, Habits] = {
     "math": Habits(
-        thinking=0.12,
+        thinking=0.08,
         step_slip=0.05,
         direct_slip=0.04,
         thought_format_slip=0.06,
@@ -53,9 +54,9 @@ BASE: Mapping[Domain, Habits] = {
     "code": Habits(
         thinking=0.06,
         step_slip=0.06,
-        copy_slip=0.8,
+        copy_slip=0.85,
         direct_slip=0.04,
-        thought_format_slip=0.10,
+        thought_format_slip=0.12,
         direct_format_slip=0.04,
         operation_slip=0.05,
     ),
@@ -64,7 +65,7 @@ BASE: Mapping[Domain, Habits] = {
 
 def demonstrate(task: Task, habits: Habits, rng: random.Random) -> str:
     """One answer to `task` as a writer with `habits` gives it."""
-    thinks = rng.random() < habits.for_level(task.level)
+    thinks = rng.random() < habits.for_task(task)
     if thinks:
         traces = [_think(chain, habits.step_slip, rng) for chain in task.chains]
         thought = ";".join(text for text, _ in traces)

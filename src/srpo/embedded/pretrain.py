@@ -7,19 +7,25 @@ train split are shown, so validation and test problems are new to the base as we
 
 from __future__ import annotations
 
+import json
+import os
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import click
 import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from srpo.embedded import MODEL_DIR
+from srpo.embedded.base_report import measure, summary
 from srpo.embedded.demonstrations import BASE, CLEAN, Habits, demonstrate
-from srpo.embedded.tokenizer import DOMAINS
+from srpo.embedded.tokenizer import DOMAINS, learn_tokenizer, save_tokenizer
 from srpo.embedded.world import LEVELS, draw_task, word
 from srpo.engines.local.decoder import Decoder, attend_to_self
 from srpo.types import Domain
@@ -28,6 +34,7 @@ BATCH = 96
 SORTED_BATCHES = 8  # so many batches are drawn together and cut by length
 MUON_LR, ADAM_LR = 0.02, 3e-3
 WARMUP_STEPS = 40
+LEVEL_WEIGHTS = (1, 1, 1, 1, 1, 1, 1.5, 1.5)  # the levels with two chains take longest to learn
 IGNORED = -100
 
 Row = tuple[list[int], int]  # token ids, and how many of them are the prompt
@@ -44,7 +51,7 @@ class Phase:
 
 
 PHASES = (
-    Phase("clean", CLEAN, 700, lambda done: 1.0 if done < 0.4 else 1.0 - 0.85 * (done - 0.4) / 0.6),
+    Phase("clean", CLEAN, 750, lambda done: 1.0 if done < 0.4 else 1.0 - 0.85 * (done - 0.4) / 0.6),
     Phase("mixture", BASE, 250, lambda done: 0.4 * max(0.02, 1.0 - done)),
 )
 
@@ -132,7 +139,7 @@ def _row(
     rng: random.Random, habits: Mapping[Domain, Habits], tokenizer: PreTrainedTokenizerFast
 ) -> Row:
     domain = rng.choice(DOMAINS)
-    level = rng.choice(LEVELS)
+    level = rng.choices(LEVELS, LEVEL_WEIGHTS)[0]
     task = draw_task(rng, domain, level)
     while task.split != "train":
         task = draw_task(rng, domain, level)
@@ -163,3 +170,45 @@ def _attend_in_float32(_layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Attention outside autocast: its backward pass in bfloat16 is many times slower on a CPU."""
     with torch.autocast("cpu", enabled=False):
         return attend_to_self(q.float(), k.float(), v.float())
+
+
+def make_base(out: Path, seed: int, said: Callable[[str], None]) -> dict[str, Any]:
+    """Learn the tokenizer, train both phases, and write model, tokenizer and report into `out`."""
+    torch.use_deterministic_algorithms(mode=True)
+    started = time.monotonic()
+    tokenizer = learn_tokenizer(seed)
+    model = new_model(tokenizer, seed)
+    report: dict[str, Any] = {
+        "seed": seed,
+        "weights": sum(weight.numel() for weight in model.parameters()),
+        "vocabulary": len(tokenizer),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "phases": {},
+    }
+    for phase in PHASES:
+        train_phase(model, tokenizer, phase, seed, said)
+        pass_rates = measure(model, tokenizer, seed)
+        report["phases"][phase.name] = {"steps": phase.steps, "pass_rates": pass_rates}
+        said(f"after the {phase.name} phase:\n{summary(pass_rates)}")
+    report["wall_s"] = round(time.monotonic() - started, 1)
+    out.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(out)
+    save_tokenizer(tokenizer, out)
+    (out / "report.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    said(f"{report['weights']:,} weights in {out}, {report['wall_s']:.0f} s")
+    return report
+
+
+@click.command()
+@click.argument("out", default=MODEL_DIR, type=click.Path(path_type=Path))
+@click.option("--seed", default=0, show_default=True)
+@click.option("--threads", default=0, help="CPU threads; 0: one a core.")
+def main(out: Path, seed: int, threads: int) -> None:
+    """Make the embedded base model in the folder OUT (default: where srpo looks for it)."""
+    torch.set_num_threads(threads or os.cpu_count() or 1)
+    make_base(out, seed, click.echo)
+
+
+if __name__ == "__main__":
+    main()

@@ -24,7 +24,7 @@ LEVELS = range(1, 9)
 
 # Level -> number of operations in each chain. A code problem of level 1 is told its constant.
 MATH_CHAINS = {n: (n,) for n in range(1, 7)} | {7: (3, 3), 8: (4, 4)}
-CODE_CHAINS = {n: (n - 1,) for n in range(1, 7)} | {7: (3, 3), 8: (4, 4)}
+CODE_CHAINS = {n: (n - 1,) for n in range(1, 7)} | {7: (2, 2), 8: (3, 3)}
 
 NAMES = ("Mia", "Ben", "Ada", "Leo")
 SUM_WORDS = {"+": "add", "-": "subtract", "*": "multiply by"}

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging as transformers_logging
 
 from srpo.embedded import MODEL_DIR
 from srpo.engines.local.decoder import fits
@@ -21,6 +22,7 @@ from srpo.errors import ModelError
 WEIGHT_FILES = ("*.safetensors", "*.safetensors.index.json")
 SAME_LOGITS = 2e-3  # largest difference at which the fused pass counts as the model's own
 logger = logging.getLogger(__name__)
+transformers_logging.disable_progress_bar()  # ours is the only progress shown
 
 
 def find_model(name: str) -> str:
@@ -77,6 +79,31 @@ def load_model(name: str, device: torch.device) -> Any:
     except Exception as error:  # noqa: BLE001 - transformers raises all kinds; each ends the run
         raise ModelError(f"--model {name}: cannot be loaded: {_first(error)}") from None
     return model.to(device).eval()
+
+
+def read_shape(name: str) -> dict[str, int]:
+    """Sizes of a model, read from its config alone: no weights are loaded.
+
+    Raises `ModelError` if there is no config to read.
+    """
+    try:
+        config = AutoConfig.from_pretrained(find_model(name))
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(config)
+    except ModelError:
+        raise
+    except Exception as error:  # noqa: BLE001 - transformers raises all kinds; each ends the run
+        raise ModelError(f"--model {name}: cannot be read: {_first(error)}") from None
+    heads = config.num_attention_heads
+    head_size = getattr(config, "head_dim", None) or config.hidden_size // heads
+    return {
+        "num_weights": sum(weight.numel() for weight in model.parameters()),
+        "num_layers": config.num_hidden_layers,
+        "width": config.hidden_size,
+        "mlp_width": getattr(config, "intermediate_size", None) or 4 * config.hidden_size,
+        "kv_width": (getattr(config, "num_key_value_heads", None) or heads) * head_size,
+        "vocabulary": config.vocab_size,
+    }
 
 
 def load_weights_into(model: Any, folder: Path) -> None:

@@ -1,0 +1,165 @@
+"""The command line: parse, call, print. What a command does is in the module it calls."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from srpo import __version__
+from srpo.errors import SrpoError
+
+if TYPE_CHECKING:
+    from srpo.config_files import LoadedConfig
+
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+EXISTING = click.Path(path_type=Path)
+
+
+def main() -> None:
+    """Run a command; every mistake that a user can mend ends in one clear line and code 2."""
+    try:
+        code = commands(standalone_mode=False)
+    except click.exceptions.Abort:
+        code = _fail("interrupted", 130)
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except SrpoError as error:
+        code = _fail(str(error))
+    except KeyboardInterrupt:
+        code = _fail("interrupted; the last checkpoint stands", 130)
+    except BrokenPipeError:
+        code = 0
+    except OSError as error:
+        if error.errno not in NO_SPACE:
+            raise
+        code = _fail(f"no disk space{f' for {error.filename}' if error.filename else ''}")
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(text: str, code: int = 2) -> int:
+    click.echo(f"srpo: {text}", err=True)
+    return code
+
+
+def _config_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that make up a config, in the order in which --help shows them."""
+    for option in reversed(
+        [
+            click.argument("config", required=False, type=EXISTING),
+            click.option("--model", help='A folder, a hub name, or "embedded".'),
+            click.option(
+                "--problems", multiple=True, type=EXISTING, help="JSONL or Parquet; repeatable."
+            ),
+            click.option("--algorithm", type=click.Choice(["srpo", "grpo"])),
+            click.option("--seed", type=click.IntRange(min=0)),
+            click.option(
+                "--set", "settings", multiple=True, metavar="NAME=VALUE",
+                help="Any setting by its name, e.g. stage.1.steps=40; repeatable.",
+            ),
+        ]
+    ):
+        command = option(command)
+    return command
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="srpo")
+def commands() -> None:
+    """Train language models to reason: two stages, history resampling (arXiv 2504.14286)."""
+
+
+@commands.command()
+@_config_options
+@click.option("--out", type=EXISTING, help="The run directory to make.")
+@click.option("--resume", type=EXISTING, help="Go on with this run directory.")
+def train(out: Path | None, resume: Path | None, **options: Any) -> int:
+    """Train. Without CONFIG: the embedded demo, minutes on a CPU."""
+    from srpo.insight.lines import watcher_for
+    from srpo.trainer import train as run_training
+
+    watcher = watcher_for(sys.stdout)
+    if resume is not None:
+        given = [name for name, value in options.items() if value] + ["out"] * (out is not None)
+        if given:
+            raise click.UsageError(f"--resume takes no other option (given: {', '.join(given)})")
+        run = run_training(resume=resume, watcher=watcher)
+    else:
+        loaded, notes = _load(**options)
+        for note in notes:
+            watcher.note(note)
+        name = options["config"].stem if options["config"] else _run_name(**options)
+        run = run_training(loaded.config, out, name=name, watcher=watcher)
+    _print_run(run)
+    return run.exit_code
+
+
+@commands.command()
+@_config_options
+def plan(**options: Any) -> None:
+    """Show what a config comes to, without training."""
+    from srpo.insight.plan_view import print_plan
+
+    loaded, notes = _load(**options)
+    print_plan(loaded, notes)
+
+
+@commands.command()
+@click.argument("run", type=EXISTING)
+@click.option("--problem", help="The life of one problem: the start of its id or of its name.")
+def ledger(run: Path, problem: str | None) -> None:
+    """Show what became of a run's problems."""
+    from srpo.history import Ledger
+    from srpo.insight.ledger_view import print_life, print_ledger
+    from srpo.rundir import RunDirectory
+
+    with Ledger(RunDirectory.open(run).ledger, read_only=True) as opened:
+        if problem is None:
+            print_ledger(opened)
+        else:
+            print_life(opened, problem)
+
+
+def _load(
+    config: Path | None,
+    model: str | None,
+    problems: Sequence[Path],
+    algorithm: str | None,
+    seed: int | None,
+    settings: Sequence[str],
+) -> tuple[LoadedConfig, list[str]]:
+    """The config that the options describe, and what is to be said about it."""
+    from srpo.config_files import OWN_PROBLEMS, Setting, load_config, parse_set
+    from srpo.own_problems import use_problem_files
+
+    notes: list[str] = []
+    given = (
+        ("model.name", "--model", model),
+        ("algorithm", "--algorithm", algorithm),
+        ("seed", "--seed", seed),
+    )
+    flags = [Setting(name, flag, value) for name, flag, value in given if value is not None]
+
+    def change(data: dict[str, Any]) -> None:
+        if problems:
+            notes.extend(use_problem_files(data, problems))
+
+    path = config if config is not None or not problems else OWN_PROBLEMS
+    loaded = load_config(path, [*flags, *(parse_set(text) for text in settings)], change)
+    return loaded, notes
+
+
+def _run_name(problems: Sequence[Path], **_: object) -> str:
+    return "own" if problems else "demo"
+
+
+def _print_run(run: Any) -> None:
+    """The end of a run, for a person: accuracy, the curve, where things are, how to load them."""
+    from srpo.insight.run_view import print_run
+
+    print_run(run)

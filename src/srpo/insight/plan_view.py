@@ -1,0 +1,92 @@
+"""What `srpo plan` prints: the stages as they will run, memory, and every setting's source."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from srpo.config_files import LoadedConfig, settings_of
+from srpo.insight.lines import short
+from srpo.plan import estimate_memory, outline, shape_of
+from srpo.session import load_sets
+
+MIB = 2**20
+
+
+def print_plan(
+    loaded: LoadedConfig, notes: Sequence[str], console: Console | None = None
+) -> None:
+    """Print the plan of a config. Raises `SrpoError` where training would."""
+    console = console or Console(highlight=False)
+    config = loaded.config
+    sets = load_sets(config)
+    for note in [*notes, *sets.notes]:
+        console.print(Text(f"* {note}"), soft_wrap=True)
+    stages = [outline(stage, sets) for stage in config.stage]
+    table = _plain_table("stage", "problems", "a step", "an epoch", "steps", "rollouts", "tokens")
+    for number, stage in enumerate(stages, start=1):
+        table.add_row(
+            f"{number} {stage.name}",
+            ", ".join(f"{name} {count}" for name, count in stage.problems.items()),
+            f"{_places(stage.places)} x {config.stage[number - 1].group_size} rollouts",
+            f"{stage.steps_per_epoch} steps",
+            f"<= {stage.steps}",
+            f"<= {short(stage.rollouts)}",
+            f"<= {short(stage.tokens)}",
+        )
+    table.add_row(
+        "all",
+        "",
+        "",
+        "",
+        f"<= {sum(s.steps for s in stages)}",
+        f"<= {short(sum(s.rollouts for s in stages))}",
+        f"<= {short(sum(s.tokens for s in stages))}",
+    )
+    console.print(table)
+    held = {name: len(problems) for name, problems in sets.held_out.items() if problems}
+    console.print(
+        Text(f"held out: {_places(held) or 'none'}; {config.evaluation.samples} samples of each")
+    )
+    shape = shape_of(config.model.name)
+    memory = estimate_memory(config, shape)
+    console.print(
+        Text(
+            f"memory, estimated from shapes: {_mib(memory.peak)} at the peak "
+            f"(weights, gradients and Adam {_mib(memory.weights)}; activations "
+            f"{_mib(memory.activations)}; logits {_mib(memory.logits)}; cache while sampling "
+            f"{_mib(memory.cache)}); {short(shape.num_weights)} weights"
+        ),
+        soft_wrap=True,
+    )
+    console.print()
+    console.print(_settings_table(loaded))
+
+
+def _settings_table(loaded: LoadedConfig) -> Table:
+    table = _plain_table("setting", "value", "from")
+    for name, value in settings_of(loaded.config).items():
+        table.add_row(name, _shown(value), loaded.sources[name])
+    return table
+
+
+def _plain_table(*names: str) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    for name in names:
+        table.add_column(name, overflow="fold")
+    return table
+
+
+def _places(counts: dict[str, int]) -> str:
+    return " + ".join(f"{count} {name}" for name, count in counts.items())
+
+
+def _shown(value: object) -> str:
+    return "not set" if value is None else repr(value) if isinstance(value, str) else str(value)
+
+
+def _mib(size_bytes: int) -> str:
+    return f"{size_bytes / MIB:,.0f} MiB"

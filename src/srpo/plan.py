@@ -1,0 +1,107 @@
+"""What a config comes to, before anything is trained: batches, steps, rollouts, tokens, memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from srpo.config import Config, StageConfig
+from srpo.selection import quotas
+from srpo.session import ProblemSets
+
+FLOAT32 = 4  # bytes
+WEIGHT_COPIES = 4  # the weights, their gradients, and Adam's two moments
+# Values kept for the backward pass by one layer and token, in units of the model's width and of
+# the MLP's: norms, queries, keys, values, attention and its output; gate, up, silu, product.
+ACTIVATIONS_WIDTH = 10
+ACTIVATIONS_MLP = 4
+LOGIT_COPIES = 3  # logits, their exponentials, their gradient
+
+
+@dataclass(frozen=True, slots=True)
+class ModelShape:
+    """The sizes of a model that memory depends on."""
+
+    num_weights: int
+    num_layers: int
+    width: int
+    mlp_width: int
+    kv_width: int  # key-value heads x head size
+    vocabulary: int
+
+
+@dataclass(frozen=True, slots=True)
+class StageOutline:
+    """One stage as it will run. `steps` counts whole passes where the stage is told in epochs."""
+
+    name: str
+    places: dict[str, int]  # set -> problems of the first step
+    problems: dict[str, int]  # set -> problems to train on
+    steps_per_epoch: int  # of the first epoch; later ones shrink as problems are dropped
+    steps: int  # at most
+    rollouts: int  # at most
+    tokens: int  # generated, at most: every completion as long as it may be
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryEstimate:
+    """Peak memory in bytes, by what it is for. An estimate from shapes, not a measurement."""
+
+    weights: int
+    activations: int
+    logits: int
+    cache: int
+
+    @property
+    def peak(self) -> int:
+        """Sampling and training take turns, so the larger of the two counts."""
+        return self.weights + max(self.activations + self.logits, self.cache)
+
+
+def outline(stage: StageConfig, sets: ProblemSets) -> StageOutline:
+    """Batch, steps, rollouts and tokens of a stage."""
+    weights = {name: weight for name, weight in stage.sets.items() if weight > 0}
+    sizes = {name: len(sets.train[name]) for name in weights}
+    total = sum(weights.values())
+    shares = {name: stage.problems_per_step * w / total for name, w in weights.items()}
+    epoch = max(math.ceil(sizes[name] / min(shares[name], sizes[name])) for name in weights)
+    ends = [stage.steps, None if stage.epochs is None else stage.epochs * epoch]
+    steps = min(end for end in ends if end is not None)
+    per_step = sum(min(sizes[name], math.ceil(shares[name])) for name in weights)
+    rollouts = steps * min(stage.problems_per_step, per_step) * stage.group_size
+    return StageOutline(
+        name=stage.name,
+        places=quotas(weights, stage.problems_per_step, {}),
+        problems=sizes,
+        steps_per_epoch=epoch,
+        steps=steps,
+        rollouts=rollouts,
+        tokens=rollouts * stage.max_completion_tokens,
+    )
+
+
+def estimate_memory(config: Config, shape: ModelShape) -> MemoryEstimate:
+    """Peak memory of the local engine for the hungriest stage."""
+    compute = 2 if config.model.dtype == "bfloat16" else FLOAT32
+    longest = max(s.max_prompt_tokens + s.max_completion_tokens for s in config.stage)
+    tokens = max(config.model.micro_batch_tokens, longest)
+    per_token = ACTIVATIONS_WIDTH * shape.width + ACTIVATIONS_MLP * shape.mlp_width
+    rows = min(
+        config.model.sampler_rows, max(s.problems_per_step * s.group_size for s in config.stage)
+    )
+    logits = min(tokens * shape.vocabulary, 1 << 25)
+    return MemoryEstimate(
+        weights=shape.num_weights * WEIGHT_COPIES * FLOAT32,
+        activations=tokens * shape.num_layers * per_token * compute,
+        logits=logits * LOGIT_COPIES * FLOAT32,
+        cache=2 * rows * longest * shape.num_layers * shape.kv_width * compute,
+    )
+
+
+def shape_of(name: str) -> ModelShape:
+    """The shape of a model, without loading its weights. Raises `ModelError` if there is none."""
+    from srpo.engines.local.loading import read_shape
+
+    sizes: Mapping[str, int] = read_shape(name)
+    return ModelShape(**sizes)
