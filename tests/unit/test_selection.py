@@ -45,9 +45,9 @@ def shares_over(weights: Mapping[str, float], size: int, steps: int) -> list[dic
 
 
 def test_places_are_cut_by_weight_the_largest_remainder_rounded_up() -> None:
-    # exact: 10.67 and 21.33
+    # the exact shares are 10.67 and 21.33
     assert quotas({"math": 1, "code": 2}, 32, {}) == {"math": 11, "code": 21}
-    # exact: 4.2, 1.4, 1.4; the two 0.4 tie and the first of them gets the place
+    # the exact shares are 4.2, 1.4 and 1.4; the two 0.4 tie and the first of them gets the place
     assert quotas({"a": 3, "b": 1, "c": 1}, 7, {}) == {"a": 4, "b": 2, "c": 1}
     assert quotas({"a": 1}, 5, {}) == {"a": 5}
 
