@@ -1,0 +1,128 @@
+"""The config: what may be set, what contradicts itself, and the vanilla baseline of a run."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+import srpo
+from srpo.config import Config, Section, StageConfig, as_vanilla
+from srpo.config_files import resolve
+
+SOURCES = Path(srpo.__file__).parent
+MATH = {"generate": "math", "count": 8}
+
+
+def config_with(stages: list[dict[str, Any]] | None = None, **more: Any) -> Config:
+    """A config of one set and these stages (one of five steps if none are given)."""
+    stages = [{"steps": 5}] if stages is None else stages
+    named = [{"name": f"stage {i}", "sets": {"m": 1}, **stage} for i, stage in enumerate(stages)]
+    return resolve({"sets": {"m": MATH}, "stage": named, **more}, "test.toml")
+
+
+def sections(section: type[BaseModel] = Config) -> Iterator[type[BaseModel]]:
+    """Config and every section inside it."""
+    yield section
+    for field in section.model_fields.values():
+        for inner in _sections_in(field.annotation):
+            yield from sections(inner)
+
+
+def _sections_in(annotation: object) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _sections_in(argument)
+
+
+def settings() -> list[tuple[str, str]]:
+    """(section, name) of every setting that is not itself a section."""
+    return [
+        (section.__name__, name)
+        for section in sections()
+        for name, field in section.model_fields.items()
+        if not list(_sections_in(field.annotation))
+    ]
+
+
+def test_every_setting_says_what_it_is() -> None:
+    undescribed = [
+        f"{section.__name__}.{name}"
+        for section in sections()
+        for name, field in section.model_fields.items()
+        if not field.description and not list(_sections_in(field.annotation))
+    ]
+    assert undescribed == []
+
+
+def names_read_in_source() -> set[str]:
+    """Every `.name` that is read anywhere in the package, outside config.py."""
+    read = set()
+    for path in SOURCES.rglob("*.py"):
+        if path.name not in ("config.py", "config_files.py"):
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            read |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    return read
+
+
+def test_every_setting_is_read_somewhere() -> None:
+    read = names_read_in_source()
+    assert [f"{section}.{name}" for section, name in settings() if name not in read] == []
+
+
+def test_there_are_not_many_settings() -> None:
+    assert len(set(settings())) <= 70
+
+
+def test_the_config_cannot_be_changed() -> None:
+    config = config_with()
+    with pytest.raises(ValidationError):
+        config.seed = 2  # type: ignore[misc]
+
+
+def test_what_is_not_set_has_the_papers_value_or_ours() -> None:
+    config = config_with()
+    assert (config.algorithm, config.seed) == ("srpo", 1)
+    assert (config.loss.clip_low, config.loss.clip_high) == (0.20, 0.28)
+    assert (config.optimizer.beta1, config.optimizer.beta2) == (0.9, 0.95)
+    reward = config.stage[0].reward
+    assert (reward.accuracy, reward.format, reward.language_mixing) == (1.0, 0.1, -0.1)
+    assert config.stage[0].learning_rate == 1e-6
+
+
+def test_the_vanilla_baseline_is_the_last_stage_for_the_steps_of_all() -> None:
+    stages = [
+        {"steps": 25, "learning_rate": 1e-3},
+        {"steps": 45, "learning_rate": 1e-4, "plateau_steps": 9},
+    ]
+    config = config_with(stages)
+    vanilla = as_vanilla(config)
+    (only,) = vanilla.stage
+    assert (only.steps, only.epochs, only.plateau_steps) == (70, None, None)
+    assert (only.learning_rate, only.name) == (1e-4, "mixed from the start")
+    assert (vanilla.algorithm, vanilla.resampling.enabled) == ("grpo", False)
+    assert config.resampling.enabled  # the config itself stays as it is
+
+
+def test_the_vanilla_baseline_adds_up_epochs_too() -> None:
+    assert as_vanilla(config_with([{"epochs": 2}, {"epochs": 3}])).stage[0].epochs == 5
+
+
+def test_the_vanilla_baseline_of_a_vanilla_baseline_is_itself() -> None:
+    vanilla = as_vanilla(config_with([{"steps": 25}, {"steps": 45}]))
+    assert as_vanilla(vanilla) == vanilla
+
+
+def test_the_vanilla_baseline_does_not_add_steps_to_epochs() -> None:
+    with pytest.raises(ValueError, match="all count steps, or all count epochs"):
+        as_vanilla(config_with([{"steps": 25}, {"epochs": 3}]))
+
+
+def test_a_stage_needs_no_name_it_does_not_use_but_needs_one() -> None:
+    assert StageConfig.model_fields["name"].is_required()
+    assert StageConfig.model_fields["sets"].is_required()
