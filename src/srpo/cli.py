@@ -35,16 +35,22 @@ def main() -> None:
         code = _fail("interrupted; the last checkpoint stands", 130)
     except BrokenPipeError:
         code = 0
-    except OSError as error:
-        if error.errno not in NO_SPACE:
+    except Exception as error:
+        if not _disk_is_full(error):
             raise
-        code = _fail(f"no disk space{f' for {error.filename}' if error.filename else ''}")
+        code = _fail(f"no disk space: {error}; free some, then go on with srpo train --resume RUN")
     sys.exit(code if isinstance(code, int) else 0)
 
 
 def _fail(text: str, code: int = 2) -> int:
     click.echo(f"srpo: {text}", err=True)
     return code
+
+
+def _disk_is_full(error: Exception) -> bool:
+    """Whether a write failed for want of space, whichever library made it."""
+    texts = ("No space left", "disk is full", "Disk quota exceeded")
+    return getattr(error, "errno", None) in NO_SPACE or any(t in str(error) for t in texts)
 
 
 def _config_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -59,7 +65,10 @@ def _config_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option("--algorithm", type=click.Choice(["srpo", "grpo"])),
             click.option("--seed", type=click.IntRange(min=0)),
             click.option(
-                "--set", "settings", multiple=True, metavar="NAME=VALUE",
+                "--set",
+                "settings",
+                multiple=True,
+                metavar="NAME=VALUE",
                 help="Any setting by its name, e.g. stage.1.steps=40; repeatable.",
             ),
         ]
@@ -115,7 +124,7 @@ def plan(**options: Any) -> None:
 def ledger(run: Path, problem: str | None) -> None:
     """Show what became of a run's problems."""
     from srpo.history import Ledger
-    from srpo.insight.ledger_view import print_life, print_ledger
+    from srpo.insight.ledger_view import print_ledger, print_life
     from srpo.rundir import RunDirectory
 
     with Ledger(RunDirectory.open(run).ledger, read_only=True) as opened:

@@ -214,7 +214,8 @@ class Config(Section):
                 if name not in self.sets:
                     known = ", ".join(sorted(self.sets)) or "none"
                     raise ValueError(
-                        f"stage.{number}.sets names {name!r}, which is not in [sets] (known: {known})"
+                        f"stage.{number}.sets names {name!r}, which is not in [sets] "
+                        f"(known: {known})"
                     )
         return self
 

@@ -149,8 +149,10 @@ class Ledger:
     ) -> None:
         """Everything of one step, in one transaction. `events`: (kind, sentence)."""
         made = [
-            (when.step, when.stage, when.epoch, d.problem_id, d.set_name, d.decision.value)
-            + (d.correct, d.gradable)
+            (
+                *(when.step, when.stage, when.epoch, d.problem_id, d.set_name),
+                *(d.decision.value, d.correct, d.gradable),
+            )
             for d in decisions
             if d.decision is not Decision.STAY_DROPPED
         ]
@@ -181,15 +183,16 @@ class Ledger:
 
     def epochs(self) -> list[EpochSummary]:
         """One summary for each epoch and domain, in order."""
+        decided = (
+            "(SELECT COUNT(*) FROM decisions d JOIN problems p ON p.id = d.problem "
+            "WHERE d.epoch = g.epoch AND p.domain = g.domain AND d.decision LIKE '{} %')"
+        )
+        outcomes = ("all_correct", "mixed", "all_wrong", "ungradable")
         rows = self._db.execute(
-            """SELECT g.stage, g.epoch, g.domain, COUNT(*), SUM(outcome = 'all_correct'),
-                      SUM(outcome = 'mixed'), SUM(outcome = 'all_wrong'),
-                      SUM(outcome = 'ungradable'), SUM(tokens),
-                      (SELECT COUNT(*) FROM decisions d JOIN problems p ON p.id = d.problem
-                       WHERE d.epoch = g.epoch AND p.domain = g.domain AND d.decision LIKE 'drop%'),
-                      (SELECT COUNT(*) FROM decisions d JOIN problems p ON p.id = d.problem
-                       WHERE d.epoch = g.epoch AND p.domain = g.domain AND d.decision LIKE 'revive%')
-               FROM groups g GROUP BY g.stage, g.epoch, g.domain ORDER BY g.epoch, g.domain"""
+            "SELECT g.stage, g.epoch, g.domain, COUNT(*), "
+            + ", ".join(f"SUM(outcome = '{name}')" for name in outcomes)
+            + f", SUM(tokens), {decided.format('drop:')}, {decided.format('revive:')} "
+            "FROM groups g GROUP BY g.stage, g.epoch, g.domain ORDER BY g.epoch, g.domain"
         )
         return [EpochSummary(*row) for row in rows]
 
@@ -213,22 +216,26 @@ class Ledger:
         columns = ", ".join(VERDICTS)
         groups = [
             GroupRow(
-                *row[:4],
-                dict(zip(VERDICTS, row[4 : 4 + len(VERDICTS)], strict=True)),
-                row[-3],
-                bool(row[-2]),
-                row[-1],
+                step=row[0],
+                stage=row[1],
+                epoch=row[2],
+                policy_version=row[3],
+                verdicts=dict(zip(VERDICTS, row[4 : 4 + len(VERDICTS)], strict=True)),
+                outcome=row[-3],
+                has_signal=bool(row[-2]),
+                tokens=row[-1],
             )
             for row in self._db.execute(
-                f"SELECT step, stage, epoch, policy_version, {columns}, outcome, has_signal, tokens "
-                "FROM groups WHERE problem = ? ORDER BY step",
+                f"SELECT step, stage, epoch, policy_version, {columns}, outcome, has_signal, "
+                "tokens FROM groups WHERE problem = ? ORDER BY step",
                 (problem_id,),
             )
         ]
         decisions = [
             DecisionRow(*row)
             for row in self._db.execute(
-                "SELECT step, stage, epoch, decision FROM decisions WHERE problem = ? ORDER BY step",
+                "SELECT step, stage, epoch, decision FROM decisions WHERE problem = ? "
+                "ORDER BY step",
                 (problem_id,),
             )
         ]

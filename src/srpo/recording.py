@@ -66,6 +66,7 @@ def _end_epoch(s: Session, selection: Selection) -> list[Resampled]:
 
 
 def tell_revived(s: Session, decisions: Sequence[Resampled]) -> None:
+    """Say which sets got dropped problems back; nothing if none did."""
     revived = [d.set_name for d in decisions if d.decision is Decision.REVIVE_FLOOR]
     for name in dict.fromkeys(revived):
         s.tell(

@@ -17,6 +17,7 @@ class Progress:
 
     steps: int = 0
     epochs: int = 0  # whole epochs
+    steps_in_epoch: int = 0  # of the epoch in progress
     idle_epochs: int = 0  # whole epochs in a row without any signal
     epoch_had_signal: bool = False
     smoothed_reward: float | None = None
@@ -26,7 +27,12 @@ class Progress:
     def after_step(self, reward: float | None, *, had_signal: bool = True) -> Progress:
         """After one more step with this mean reward (None: nothing was gradable)."""
         had = self.epoch_had_signal or had_signal
-        moved = replace(self, steps=self.steps + 1, epoch_had_signal=had)
+        moved = replace(
+            self,
+            steps=self.steps + 1,
+            steps_in_epoch=self.steps_in_epoch + 1,
+            epoch_had_signal=had,
+        )
         if reward is None:
             return replace(moved, steps_since_best=self.steps_since_best + 1)
         old = self.smoothed_reward
@@ -42,7 +48,13 @@ class Progress:
     def after_epoch(self) -> Progress:
         """After one more whole epoch."""
         idle = 0 if self.epoch_had_signal else self.idle_epochs + 1
-        return replace(self, epochs=self.epochs + 1, idle_epochs=idle, epoch_had_signal=False)
+        return replace(
+            self,
+            epochs=self.epochs + 1,
+            steps_in_epoch=0,
+            idle_epochs=idle,
+            epoch_had_signal=False,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from srpo import __version__
 from srpo.checkpoints import RunState
 from srpo.config import Config, RewardConfig, SetConfig
 from srpo.embedded.world import generate
-from srpo.engines import Engine
+from srpo.engines import Engine, ModelOpener
 from srpo.errors import ConfigError
 from srpo.history import Ledger
 from srpo.problems import hold_out, read_problems
@@ -25,9 +26,7 @@ from srpo.selection import Selection
 from srpo.types import Group, Problem
 from srpo.watcher import Watcher
 
-# A checkpoint holds the weights and two moments of each, all in float32.
-CHECKPOINT_BYTES_PER_WEIGHT = 12
-NUM_HELD_OUT_SEED = 0  # which problems are held out never depends on the run's seed
+HOLD_OUT_SEED = 0  # which problems are held out never depends on the run's seed
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,37 +120,25 @@ def open_session(
     make_run: Callable[[Mapping[str, object]], RunDirectory],
     root: Path,
     watcher: Watcher,
+    open_model: ModelOpener,
 ) -> Session:
     """Load model, tokenizer and problems, check them, and only then make the run directory."""
-    from srpo.engines.local import LocalEngine
-    from srpo.engines.local.loading import compute_dtype, load_model, load_tokenizer, pick_device
-    from srpo.engines.local.loading import set_threads as use_threads
-
     watcher.phase("reading problems")
     sets = load_sets(config)
     watcher.phase("loading the model")
-    threads = use_threads(config.model.threads)
-    device = pick_device(config.model.device)
-    tokenizer = load_tokenizer(config.model.name)
-    prompter = Prompter(tokenizer, config.prompt)
+    model = open_model(config, RunDirectory(root).checkpoints)
+    prompter = Prompter(model.tokenizer, config.prompt)
     check_prompts(config, sets, prompter)
-    model = load_model(config.model.name, device)
-    num_weights = sum(weight.numel() for weight in model.parameters())
-    keep = config.checkpoint.keep_last + 1  # one more while the newest is being written
-    check_space(root, CHECKPOINT_BYTES_PER_WEIGHT * num_weights * keep)
-    run = make_run(_environment(device=str(device), threads=threads, num_weights=num_weights))
-    engine = LocalEngine(
-        model,
-        run.checkpoints,
-        dtype=compute_dtype(config.model.dtype),
-        micro_batch_tokens=config.model.micro_batch_tokens,
-        sampler_rows=config.model.sampler_rows,
-    )
+    # one more than is kept, while the newest is being written
+    check_space(root, model.checkpoint_bytes * (config.checkpoint.keep_last + 1))
+    run = make_run(_environment(model.facts))
     ledger = Ledger(run.ledger)
     for name, problems in sets.train.items():
         ledger.add_problems(name, problems)
     grader = Grader(config.verifier)
-    session = Session(config, run, sets, tokenizer, prompter, engine, grader, ledger, watcher)
+    session = Session(
+        config, run, sets, model.tokenizer, prompter, model.engine, grader, ledger, watcher
+    )
     for note in sets.notes:
         session.tell("problems", note)
     if any(p.domain == "code" for problems in sets.train.values() for p in problems):
@@ -180,18 +167,16 @@ def open_selection(session: Session, number: int) -> Selection:
 def _load_set(name: str, config: SetConfig) -> tuple[list[Problem], list[Problem], list[str]]:
     if config.generate:
         try:
-            train = generate(config.generate, "train", config.count, 0, config.level_weights)
-            held = generate(config.generate, config.holdout_split, config.holdout, 0)
+            made = generate(config.generate, "train", config.count, 0, config.level_weights)
+            new = generate(config.generate, config.holdout_split, config.holdout, 0)
         except ValueError as error:
             raise ConfigError(f"sets.{name}: {error}") from None
-        return train, held, []
+        return made, new, []
     read = read_problems(
         [Path(file) for file in config.files], bad_rows=config.bad_rows, domain=config.domain
     )
     notes = [f"{name}: {read.summary()}", *read.bad_rows]
-    train, held = list(read.problems), []
-    if config.holdout:
-        train, held = hold_out(read.problems, config.holdout, NUM_HELD_OUT_SEED)
+    train, held = hold_out(read.problems, config.holdout, HOLD_OUT_SEED)
     notes += _ungradable_notes(name, read.problems)
     return list(train), list(held), notes
 
@@ -209,19 +194,12 @@ def _ungradable_notes(name: str, problems: Sequence[Problem]) -> list[str]:
     ]
 
 
-def _environment(**more: object) -> dict[str, object]:
-    import torch
-    import transformers
-
-    from srpo import __version__
-
+def _environment(facts: Mapping[str, object]) -> dict[str, object]:
     return {
         "srpo": __version__,
         "python": platform.python_version(),
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
         "platform": platform.platform(),
         "cores": os.cpu_count(),
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        **more,
+        **facts,
     }

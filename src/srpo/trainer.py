@@ -15,7 +15,7 @@ from srpo.batching import token_mean_data, with_advantages
 from srpo.checkpoints import checkpoints_of, read_state, remove_old, write_checkpoint
 from srpo.config import Config, StageConfig
 from srpo.config_files import DEMO, dump, load_config
-from srpo.errors import RunDirectoryError
+from srpo.engines import ModelOpener
 from srpo.evaluation import evaluate
 from srpo.figures import Evaluation, evaluation_from, evaluation_row
 from srpo.finish import write_report
@@ -50,20 +50,28 @@ def train(
     resume: Path | str | None = None,
     name: str | None = None,
     watcher: Watcher | None = None,
+    open_model: ModelOpener | None = None,
 ) -> Run:
     """Train to the end of the last stage. `config` None: the embedded demo.
 
     `out` is the run directory to make (default: the next free `runs/NAME-NNN`, `name` being that
-    of the config's file); `resume` is one to go on with, then `config` and `out` must be None. Ctrl-C and SIGTERM end the run after the
-    step in hand, with a checkpoint.
+    of the config's file); `resume` is one to go on with, then `config` and `out` must be None.
+    `open_model` brings the engine (default: the local one). Ctrl-C and SIGTERM end the run after
+    the step in hand, with a checkpoint.
 
     Raises `SrpoError` with one clear line for whatever a user can mend.
     """
     watcher = watcher or Silent()
+    if open_model is None:
+        from srpo.engines.local.opening import open_local
+
+        open_model = open_local
     with Interrupts(watcher.note) as interrupts:
-        session = (
-            _resume(Path(resume), watcher) if resume else _begin(config, out, name, watcher)
-        )
+        if resume is not None:
+            session = _resume(Path(resume), watcher, open_model)
+        else:
+            loaded, root = _target(config, out, name)
+            session = _begin(loaded, root, watcher, open_model)
         try:
             return _run(session, interrupts)
         finally:
@@ -71,29 +79,33 @@ def train(
             watcher.stop()
 
 
-def _begin(
-    config: Config | Path | str | None, out: Path | str | None, name: str | None, watcher: Watcher
-) -> Session:
-    """Open a new run; nothing is written before model and problems have been checked."""
+def _target(
+    config: Config | Path | str | None, out: Path | str | None, name: str | None
+) -> tuple[Config, Path]:
+    """The config to run, and the run directory to make."""
     if not isinstance(config, Config):
         path = Path(config) if config is not None else DEMO
         name = name or path.stem
         config = load_config(path).config
     root = Path(out) if out is not None else next_free(Path("runs"), name or "run")
-    resolved = dump(config)
+    RunDirectory.check_new(root)
+    return config, root
+
+
+def _begin(config: Config, root: Path, watcher: Watcher, open_model: ModelOpener) -> Session:
+    """Open a new run; nothing is written before model and problems have been checked."""
 
     def make_run(environment: Mapping[str, object]) -> RunDirectory:
-        return RunDirectory.create(root, resolved, environment)
+        return RunDirectory.create(root, dump(config), environment)
 
-    RunDirectory.check_new(root)
-    return open_session(config, make_run, root, watcher)
+    return open_session(config, make_run, root, watcher, open_model)
 
 
-def _resume(root: Path, watcher: Watcher) -> Session:
+def _resume(root: Path, watcher: Watcher, open_model: ModelOpener) -> Session:
     """Open a run that exists, at its newest checkpoint (or its beginning, if it has none)."""
     run = RunDirectory.open(root)
     config = load_config(run.config).config
-    session = open_session(config, lambda _: run, root, watcher)
+    session = open_session(config, lambda _: run, root, watcher, open_model)
     checkpoints = checkpoints_of(run)
     if checkpoints:
         session.state = read_state(checkpoints[-1])
@@ -182,8 +194,9 @@ def _open_stage(s: Session, number: int) -> Selection:
     stage, state = s.config.stage[number - 1], s.state
     fresh = state.stage != number or state.selection is None
     if state.stage != number:
+        if state.progress.steps_in_epoch:  # a switch in the middle of an epoch ends it
+            state.epoch += 1
         state.stage, state.progress, state.selection = number, Progress(), None
-        state.epoch += 1
     selection = open_selection(s, number)
     if fresh:
         counts = f"{selection.num_kept} problems in play, {selection.num_dropped} dropped"

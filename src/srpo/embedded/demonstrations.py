@@ -45,7 +45,7 @@ CLEAN: Mapping[Domain, Habits] = {
 }
 BASE: Mapping[Domain, Habits] = {
     "math": Habits(
-        thinking=0.08,
+        thinking=0.10,
         step_slip=0.05,
         direct_slip=0.04,
         thought_format_slip=0.06,
@@ -56,7 +56,7 @@ BASE: Mapping[Domain, Habits] = {
         step_slip=0.06,
         copy_slip=0.85,
         direct_slip=0.04,
-        thought_format_slip=0.12,
+        thought_format_slip=0.20,
         direct_format_slip=0.04,
         operation_slip=0.05,
     ),

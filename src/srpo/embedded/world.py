@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from srpo.problems import content_id
@@ -22,8 +22,9 @@ from srpo.types import Domain, FunctionCase, Json, Problem
 Split = Literal["train", "validation", "test"]
 LEVELS = range(1, 9)
 
-# Level -> number of operations in each chain. A code problem of level 1 is told its constant.
-MATH_CHAINS = {n: (n,) for n in range(1, 7)} | {7: (3, 3), 8: (4, 4)}
+# Level -> number of operations in each chain. At level 1 nothing is to be worked out: math asks
+# for a digit that is given (beside a chain that does not matter), code is told its constant.
+MATH_CHAINS = {n: (n - 1,) for n in range(1, 7)} | {7: (3, 3), 8: (4, 4)}
 CODE_CHAINS = {n: (n - 1,) for n in range(1, 7)} | {7: (2, 2), 8: (3, 3)}
 
 NAMES = ("Mia", "Ben", "Ada", "Leo")
@@ -105,7 +106,7 @@ class Task:
     chains: tuple[Chain, ...]
     operations: tuple[str, ...] = ()  # code: keys of WITH_CONSTANT and WITHOUT_CONSTANT, in order
     returns: str = ""  # code: a key of RETURNS
-    bystander: int | None = None  # math, level 1: a second counter that does not matter
+    bystander: Chain | None = None  # math, level 1: a second chain that does not matter
 
     @property
     def values(self) -> tuple[int, ...]:
@@ -130,8 +131,7 @@ def draw_task(rng: random.Random, domain: Domain, level: int) -> Task:
     """One random task of a domain and level."""
     if domain == "math":
         chains = tuple(_draw_chain(rng, n) for n in MATH_CHAINS[level])
-        # with one step there are few chains: a bystander makes more problems of the same facts
-        return Task("math", level, chains, bystander=rng.randint(0, 9) if level == 1 else None)
+        return Task("math", level, chains, bystander=_draw_chain(rng, 2) if level == 1 else None)
     chains = tuple(_draw_chain(rng, n) for n in CODE_CHAINS[level])
     operations = rng.sample(list(WITH_CONSTANT), len(chains))
     operations.insert(rng.randint(0, len(operations)), rng.choice(list(WITHOUT_CONSTANT)))
@@ -158,7 +158,8 @@ def solution_lines(operations: Sequence[str], returns: str, constants: Sequence[
 def problem_of(task: Task, rng: random.Random) -> Problem:
     """The task as a problem, with its gold answer or its tests."""
     statement = word(task, rng)
-    answer, tests = None, ()
+    answer: str | None = None
+    tests: tuple[FunctionCase, ...] = ()
     if task.domain == "math":
         answer = "".join(str(value) for value in task.values)
     else:
@@ -228,10 +229,9 @@ def _draw_chain(rng: random.Random, num_operations: int) -> Chain:
 
 
 def _word_math(task: Task, rng: random.Random) -> str:
-    if task.bystander is not None:
-        text = _word_math(replace(task, bystander=None), rng)
-        return f"{text} Another one shows {task.bystander}."
     wording = rng.randrange(3)
+    if task.bystander is not None:
+        return _word_lookup(task.chains[0].start, task.bystander, wording, rng.choice(NAMES))
     if len(task.chains) == 1:
         chain = task.chains[0]
         if wording == 0:
@@ -242,16 +242,30 @@ def _word_math(task: Task, rng: random.Random) -> str:
                 f"A counter with one digit wraps around. From {chain.start}, {words}. What is left?"
             )
         turns = chain.words(DIAL_WORDS)
-        return f"{rng.choice(NAMES)} turns a dial with ten digits from {chain.start}, {turns}. Where is it?"
+        name = rng.choice(NAMES)
+        return f"{name} turns a dial with ten digits from {chain.start}, {turns}. Where is it?"
     first, second = task.chains
     if wording == 0:
         both = f"{first.signs} and {second.signs}"
         return f"Compute both modulo ten, from left to right: {both}. Write two digits."
     if wording == 1:
-        words = [f"From {c.start}, {c.words(SUM_WORDS)}." for c in task.chains]
-        return f"Two counters with one digit wrap around. {' '.join(words)} Write two digits."
+        both = " ".join(f"From {c.start}, {c.words(SUM_WORDS)}." for c in task.chains)
+        return f"Two counters with one digit wrap around. {both} Write two digits."
     turns = " and one from ".join(f"{c.start}, {c.words(DIAL_WORDS)}" for c in task.chains)
     return f"{rng.choice(NAMES)} turns a dial with ten digits from {turns}. Write two digits."
+
+
+def _word_lookup(digit: int, other: Chain, wording: int, name: str) -> str:
+    if wording == 0:
+        second = f"Second, modulo ten from left to right: {other.signs}."
+        return f"First: {digit}. {second} Write the first."
+    if wording == 1:
+        words = f"The second starts from {other.start}, {other.words(SUM_WORDS)}."
+        return (
+            f"Two counters with one digit. The first stays at {digit}. {words} What has the first?"
+        )
+    turns = f"{other.start}, {other.words(DIAL_WORDS)}"
+    return f"{name} leaves a dial at {digit} and turns another from {turns}. Where is the first?"
 
 
 def _word_code(task: Task, rng: random.Random) -> str:

@@ -7,9 +7,12 @@ engine cuts a batch. The shape is that of the Tinker API.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
 
+from srpo.config import Config
 from srpo.types import Adam, Clip, Datum, Sample, Sampling
 
 
@@ -45,3 +48,16 @@ class Engine(Protocol):
     def load(self, ref: str) -> None:
         """Restore weights and optimizer from a reference returned by `save`."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class OpenModel:
+    """A model that is ready to be trained, whichever engine runs it."""
+
+    engine: Engine
+    tokenizer: Any  # a fast tokenizer of transformers
+    checkpoint_bytes: int  # size of one checkpoint
+    facts: Mapping[str, object]  # for environment.json: versions, device, size
+
+
+ModelOpener = Callable[[Config, Path], OpenModel]  # config, where the engine saves -> the model

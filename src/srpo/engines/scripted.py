@@ -40,9 +40,7 @@ class ScriptedEngine:
         for prompt in self._script:
             self._learn_script(prompt)
 
-    def sample(
-        self, prompts: Sequence[Sequence[int]], n: int, how: Sampling
-    ) -> list[list[Sample]]:
+    def sample(self, prompts: Sequence[Sequence[int]], n: int, how: Sampling) -> list[list[Sample]]:
         """See `Engine.sample`. Raises `KeyError` for a prompt without script or default."""
         rng = random.Random(how.seed)
         drawn = []

@@ -20,10 +20,8 @@ def print_ledger(ledger: Ledger, console: Console | None = None) -> None:
     for name in ("stage", "epoch"):
         table.add_column(name, justify="right")
     table.add_column("domain")
-    for name in ("groups", "all correct", "mixed", "all wrong", "ungradable"):
-        table.add_column(name, justify="right")
-    for name in ("dropped", "revived", "tokens"):
-        table.add_column(name, justify="right")
+    for name in ("groups", "correct", "mixed", "wrong", "ungraded", "drops", "revived", "tokens"):
+        table.add_column(name, justify="right", no_wrap=True)
     for row in ledger.epochs():
         counts = (row.groups, row.all_correct, row.mixed, row.all_wrong, row.ungradable)
         table.add_row(

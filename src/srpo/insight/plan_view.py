@@ -16,9 +16,7 @@ from srpo.session import load_sets
 MIB = 2**20
 
 
-def print_plan(
-    loaded: LoadedConfig, notes: Sequence[str], console: Console | None = None
-) -> None:
+def print_plan(loaded: LoadedConfig, notes: Sequence[str], console: Console | None = None) -> None:
     """Print the plan of a config. Raises `SrpoError` where training would."""
     console = console or Console(highlight=False)
     config = loaded.config

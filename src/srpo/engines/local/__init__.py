@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from srpo.engines.local.learning import accumulate
 from srpo.engines.local.loading import load_weights_into, network_of
-from srpo.engines.local.network import Network
+from srpo.engines.local.network import AnyNetwork
 from srpo.engines.local.sampling import draw
 from srpo.errors import ModelError
 from srpo.types import Adam, Clip, Datum, Sample, Sampling
@@ -42,7 +42,7 @@ class LocalEngine:
         self._micro_batch_tokens = micro_batch_tokens
         self._sampler_rows = sampler_rows
         self._device: torch.device = next(model.parameters()).device
-        self._network: Network = network_of(model, dtype)
+        self._network: AnyNetwork = network_of(model, dtype)
         self._optimizer = torch.optim.AdamW(model.parameters(), lr=0.0)
 
     def sample(self, prompts: Sequence[Sequence[int]], n: int, how: Sampling) -> list[list[Sample]]:

@@ -108,7 +108,7 @@ class Decoder:
         B, T, width = x.shape
         H, K, D = self.num_heads, self.num_kv, self.head_size
         qkv = F.linear(F.rms_norm(x, (width,), w.norm_in, self._eps), w.qkv, w.qkv_bias)
-        q, k, v = qkv.view(B, T, H + 2 * K, D).split((H, K, K), dim=2)
+        q, k, v = torch.split(qkv.view(B, T, H + 2 * K, D), [H, K, K], dim=2)
         if w.query_norm is not None and w.key_norm is not None:
             q = F.rms_norm(q, (D,), w.query_norm, self._eps)
             k = F.rms_norm(k, (D,), w.key_norm, self._eps)
@@ -205,9 +205,9 @@ def token_logprobs(hidden: Tensor, head: Tensor, targets: Tensor, temperature: T
     if hidden.shape[0] <= rows:
         return _piece(hidden, head, targets, temperature)
     pieces: Sequence[Tensor] = [
-        checkpoint(_piece, h, head, t, temp, use_reentrant=False)  # type: ignore[no-untyped-call]
+        checkpoint(_piece, h, head, t, temp, use_reentrant=False)
         for h, t, temp in zip(
-            hidden.split(rows), targets.split(rows), temperature.split(rows), strict=True
+            *(torch.split(table, rows) for table in (hidden, targets, temperature)), strict=True
         )
     ]
     return torch.cat(list(pieces))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from srpo.engines.local.network import Network, Prefixes, Row
+from srpo.engines.local.network import AnyNetwork, Prefixes, Row
 from srpo.types import Clip, Datum
 
 
@@ -34,7 +34,7 @@ def clipped_loss(
 
 
 def accumulate(
-    network: Network, data: Sequence[Datum], clip: Clip, max_tokens: int
+    network: AnyNetwork, data: Sequence[Datum], clip: Clip, max_tokens: int
 ) -> list[list[float]]:
     """Add the gradient of the summed loss over `data` to the weights; return new logprobs.
 
@@ -58,7 +58,7 @@ def accumulate(
 
 
 def _one_micro_batch(
-    network: Network, rows: Sequence[Row], prefixes: Prefixes, clip: Clip
+    network: AnyNetwork, rows: Sequence[Row], prefixes: Prefixes, clip: Clip
 ) -> Tensor:
     new = network.logprobs(rows, prefixes)
     flat = [

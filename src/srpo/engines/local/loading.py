@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from transformers.utils import logging as transformers_logging
 from srpo.embedded import MODEL_DIR
 from srpo.engines.local.decoder import fits
 from srpo.engines.local.fused import FusedNetwork
-from srpo.engines.local.network import Network
+from srpo.engines.local.network import AnyNetwork
 from srpo.engines.local.plain import PlainNetwork
 from srpo.errors import ModelError
 
@@ -140,7 +139,7 @@ def pick_device(wanted: str) -> torch.device:
     return torch.device(wanted)
 
 
-def network_of(model: Any, dtype: torch.dtype) -> Network:
+def network_of(model: Any, dtype: torch.dtype) -> AnyNetwork:
     """The fused network where it computes what the model computes, else the plain one.
 
     The choice is checked on a short probe, and a fused pass that differs is said aloud.
@@ -162,18 +161,6 @@ def network_of(model: Any, dtype: torch.dtype) -> Network:
         )
         return PlainNetwork(model, dtype, device)
     return FusedNetwork(model, dtype, device)
-
-
-def compute_dtype(name: str) -> torch.dtype:
-    """The torch type of a `model.dtype` setting."""
-    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
-
-
-def set_threads(wanted: int) -> int:
-    """Use `wanted` CPU threads, or all cores if 0; returns the number."""
-    threads = wanted or os.cpu_count() or 1
-    torch.set_num_threads(threads)
-    return threads
 
 
 def _first(error: Exception) -> str:

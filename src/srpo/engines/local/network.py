@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from torch import Tensor
 
@@ -50,23 +50,30 @@ class Prefixes(Protocol):
         ...
 
 
-class Network(Protocol):
+CacheT = TypeVar("CacheT", bound=Cache)
+PrefixesT = TypeVar("PrefixesT", bound=Prefixes)
+
+
+class Network(Protocol[CacheT, PrefixesT]):
     """A causal LM as the local engine sees it."""
 
     shares_prefixes: bool  # whether `prefixes` saves work; else rows carry their whole datum
 
-    def prefill(self, prompts: Sequence[Sequence[int]], n: int, room: int) -> tuple[Tensor, Cache]:
-        """Logits [P * n, V] after each prompt, n rows each, and a cache with `room` free columns."""
+    def prefill(self, prompts: Sequence[Sequence[int]], n: int, room: int) -> tuple[Tensor, CacheT]:
+        """Logits [P * n, V] after each prompt, n rows each; a cache with `room` free columns."""
         ...
 
-    def decode(self, tokens_B: Tensor, cache: Cache) -> Tensor:
+    def decode(self, tokens_B: Tensor, cache: CacheT) -> Tensor:
         """Logits [B, V] after one more token for each row of the cache."""
         ...
 
-    def prefixes(self, prefixes: Sequence[Sequence[int]]) -> Prefixes:
+    def prefixes(self, prefixes: Sequence[Sequence[int]]) -> PrefixesT:
         """Run the shared prefixes of a chunk, once each."""
         ...
 
-    def logprobs(self, rows: Sequence[Row], prefixes: Prefixes) -> Tensor:
+    def logprobs(self, rows: Sequence[Row], prefixes: PrefixesT) -> Tensor:
         """Logprobs, with gradients, of `tokens[1:]` of each row in turn, as one flat tensor."""
         ...
+
+
+AnyNetwork: TypeAlias = Network[Any, Any]

@@ -100,7 +100,8 @@ class PlainNetwork:
         temperature_B = torch.tensor([r.datum.temperature for r in rows], device=self._device)
         logits = (logits_BTV.float() / temperature_B[:, None, None])[real_BT]
         chosen = logits.gather(1, targets[:, None])[:, 0]
-        return chosen - torch.logsumexp(logits, dim=1)
+        logprobs: Tensor = chosen - torch.logsumexp(logits, dim=1)
+        return logprobs
 
 
 def _positions(mask: Tensor) -> Tensor:

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from srpo.engines.local.network import Network
+from srpo.engines.local.network import AnyNetwork
 from srpo.types import Sample, Sampling
 
 KEEP_FRAC = 0.8  # finished rows are taken out once fewer than this share is still running
 
 
 def draw(
-    network: Network,
+    network: AnyNetwork,
     prompts: Sequence[Sequence[int]],
     n: int,
     how: Sampling,
@@ -37,7 +37,7 @@ def draw(
 
 
 def _draw_batch(
-    network: Network,
+    network: AnyNetwork,
     prompts: Sequence[Sequence[int]],
     n: int,
     how: Sampling,

@@ -1,0 +1,48 @@
+"""Opening the local engine for a config: model, tokenizer, device, threads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import transformers
+
+from srpo.config import Config
+from srpo.engines import OpenModel
+from srpo.engines.local import LocalEngine
+from srpo.engines.local.loading import load_model, load_tokenizer, pick_device
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+BYTES_PER_WEIGHT = 12  # of a checkpoint: a weight and its two moments, all in float32
+# Below this size a second thread costs more than it gives: measured, docs/benchmarks.md.
+ONE_THREAD_WEIGHTS = 3_000_000
+
+
+def open_local(config: Config, folder: Path) -> OpenModel:
+    """Load and check the model of a config; `folder` is where its engine will save.
+
+    Raises `ModelError` if model or tokenizer are missing, incomplete or unfit.
+    """
+    device = pick_device(config.model.device)
+    tokenizer = load_tokenizer(config.model.name)
+    model = load_model(config.model.name, device)
+    num_weights = sum(weight.numel() for weight in model.parameters())
+    if config.model.threads:
+        torch.set_num_threads(config.model.threads)
+    elif num_weights < ONE_THREAD_WEIGHTS:
+        torch.set_num_threads(1)
+    engine = LocalEngine(
+        model,
+        folder,
+        dtype=DTYPES[config.model.dtype],
+        micro_batch_tokens=config.model.micro_batch_tokens,
+        sampler_rows=config.model.sampler_rows,
+    )
+    facts = {
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "device": str(device),
+        "threads": torch.get_num_threads(),
+        "weights": num_weights,
+    }
+    return OpenModel(engine, tokenizer, BYTES_PER_WEIGHT * num_weights, facts)
