@@ -1,0 +1,120 @@
+"""From a problem to token ids, and from a completion back to text."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+from transformers import AutoTokenizer
+
+from srpo.config import PromptConfig
+from srpo.embedded import MODEL_DIR
+from srpo.errors import ConfigError
+from srpo.prompts import Prompter
+from srpo.types import Sample, StopReason
+from tests.factories import code_problem, math_problem
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Any:
+    return AutoTokenizer.from_pretrained(MODEL_DIR)
+
+
+@pytest.fixture
+def bare(tokenizer: Any) -> Any:
+    """The same tokenizer without a chat template."""
+    without = copy.deepcopy(tokenizer)
+    without.chat_template = None
+    return without
+
+
+def prompter(tokenizer: Any, template: str, **more: str) -> Prompter:
+    return Prompter(tokenizer, PromptConfig.model_validate({"template": template, **more}))
+
+
+def test_the_chat_template_wraps_the_statement(tokenizer: Any) -> None:
+    chat = prompter(tokenizer, "chat")
+    assert chat.text_of(math_problem("What is 2 + 2?")) == "<|user|>What is 2 + 2?<|assistant|>"
+    assert not chat.opens_thinking
+
+
+def test_special_tokens_of_the_template_are_one_id_each_and_come_once(tokenizer: Any) -> None:
+    ids = prompter(tokenizer, "chat").prompt_of(math_problem())
+    vocabulary = tokenizer.get_vocab()
+    assert (ids[0], ids[-1]) == (vocabulary["<|user|>"], vocabulary["<|assistant|>"])
+    assert ids.count(ids[0]) == ids.count(ids[-1]) == 1
+    assert tokenizer.decode(ids) == prompter(tokenizer, "chat").text_of(math_problem())
+
+
+def test_the_same_problem_has_the_same_prompt(tokenizer: Any) -> None:
+    chat = prompter(tokenizer, "chat")
+    assert chat.prompt_of(math_problem()) == chat.prompt_of(math_problem())
+
+
+def test_r1_zero_opens_the_thinking_itself(bare: Any) -> None:
+    r1_zero = prompter(bare, "r1-zero")
+    text = r1_zero.text_of(math_problem("What is {x}?"))
+    assert r1_zero.opens_thinking
+    assert text.startswith("A conversation between User and Assistant.")
+    assert text.endswith("User: What is {x}? Assistant: <think>")
+
+
+def test_plain_is_the_statement_and_nothing_else(bare: Any) -> None:
+    plain = prompter(bare, "plain")
+    assert plain.text_of(math_problem("2 + 2 =")) == "2 + 2 ="
+    assert not plain.opens_thinking
+    assert bare.decode(plain.prompt_of(math_problem("2 + 2 ="))) == "2 + 2 ="
+
+
+def test_each_domain_has_its_instruction(tokenizer: Any) -> None:
+    plain = prompter(tokenizer, "plain", math_instruction="Box it.", code_instruction="Fence it.")
+    assert plain.text_of(math_problem("2 + 2?")) == "2 + 2?\nBox it."
+    assert plain.text_of(code_problem()) == "Write add(a, b).\nFence it."
+
+
+def test_a_chat_template_that_opens_the_thinking_is_noticed(tokenizer: Any) -> None:
+    opening = copy.deepcopy(tokenizer)
+    opening.chat_template += "{% if add_generation_prompt %}<think>\n{% endif %}"
+    assert prompter(opening, "chat").opens_thinking
+
+
+def test_chat_without_a_template_says_what_to_set(bare: Any) -> None:
+    with pytest.raises(ConfigError, match=r'set prompt\.template to "r1-zero" or "plain"'):
+        prompter(bare, "chat")
+
+
+def test_a_completion_ends_with_eos_or_what_ends_a_turn_of_the_template(tokenizer: Any) -> None:
+    assert prompter(tokenizer, "chat").stop_ids == (tokenizer.eos_token_id,)
+    other = copy.deepcopy(tokenizer)
+    other.add_special_tokens({"additional_special_tokens": ["<|im_end|>", "<|eot_id|>"]})
+    turn_end = other.get_vocab()["<|im_end|>"]
+    # known to the vocabulary but not written by the template: no end of a turn
+    assert prompter(other, "chat").stop_ids == (other.eos_token_id,)
+    other.chat_template = "{% for m in messages %}{{ m['content'] }}<|im_end|>{% endfor %}"
+    assert prompter(other, "chat").stop_ids == (other.eos_token_id, turn_end)
+    assert prompter(other, "plain").stop_ids == (other.eos_token_id,)
+
+
+def test_the_text_of_a_completion_drops_the_stop_token_and_nothing_else(tokenizer: Any) -> None:
+    chat = prompter(tokenizer, "chat")
+    ids = tokenizer.encode("<think>5+6=1</think>\\boxed{1}", add_special_tokens=False)
+    user, eos = tokenizer.get_vocab()["<|user|>"], tokenizer.eos_token_id
+
+    def text(tokens: list[int], reason: StopReason) -> str:
+        return chat.completion_text(Sample(tuple(tokens), (-0.5,) * len(tokens), reason))
+
+    assert text([*ids, eos], "stop") == "<think>5+6=1</think>\\boxed{1}"
+    assert text(ids, "length") == "<think>5+6=1</think>\\boxed{1}"
+    # a special token in the middle is part of what the policy wrote
+    assert text([*ids, user, eos], "stop") == "<think>5+6=1</think>\\boxed{1}<|user|>"
+    assert text([eos], "stop") == ""
+
+
+@pytest.mark.parametrize(
+    "text", [" a b ,  c .", "x = [1,2]\n    return x\n", "ünï 数 🙂", "don 't , stop !"]
+)
+def test_text_goes_through_the_tokenizer_unchanged(tokenizer: Any, text: str) -> None:
+    ids = tokenizer.encode(text, add_special_tokens=False)
+    sample = Sample(tuple(ids), (-0.5,) * len(ids), "length")
+    assert prompter(tokenizer, "chat").completion_text(sample) == text
