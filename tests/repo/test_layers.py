@@ -1,0 +1,136 @@
+"""Who may import whom. The way of the data knows no machine, and only machines load torch."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SOURCES = Path(__file__).parents[2] / "src"
+
+# A module may import from its own room and from those above it in this list. A package stands
+# for all of its modules, unless one of them is named itself.
+ROOMS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("words", ("types", "errors")),
+    ("config", ("config", "config_files")),
+    ("seam", ("engines",)),
+    (
+        "the way of the data",
+        (
+            "problems", "problem_rows", "own_problems", "selection", "prompts", "rollouts",
+            "rewards", "sandbox", "advantages", "batching", "history", "schedule", "figures",
+            "watcher",
+        ),
+    ),
+    ("machines", ("engines.local", "engines.scripted", "embedded", "rundir", "checkpoints")),
+    ("beside the run", ("evaluation", "insight", "interrupts")),
+    ("the run", ("session", "plan", "recording", "finish", "trainer")),
+    (
+        "over the run",
+        (
+            "", "embedded.pretrain", "embedded.base_report", "insight.plan_view",
+            "insight.run_view",
+        ),
+    ),
+    ("command line", ("cli",)),
+)  # fmt: skip
+RANK = {name: rank for rank, (_, names) in enumerate(ROOMS) for name in names}
+
+# Where torch may be imported at all.
+TORCH = ("engines.local", "embedded.pretrain", "embedded.base_report")
+
+
+def modules() -> dict[str, ast.Module]:
+    """Every module by its dotted name below srpo; the package itself is ""."""
+    found = {}
+    for path in sorted((SOURCES / "srpo").rglob("*.py")):
+        parts = path.relative_to(SOURCES / "srpo").with_suffix("").parts
+        name = ".".join(part for part in parts if part != "__init__")
+        found[name] = ast.parse(path.read_text(encoding="utf-8"))
+    return found
+
+
+MODULES = modules()
+
+
+def room_of(module: str) -> str | None:
+    """The entry of `RANK` that a module belongs to: the longest that it begins with."""
+    parts = module.split(".")
+    names = (".".join(parts[:size]) for size in range(len(parts), 0, -1))
+    return next((name for name in names if name in RANK), None)
+
+
+def imports(tree: ast.AST, *, in_functions: bool = True) -> Iterator[str]:
+    """Dotted names of all that is imported, functions included, type checking aside."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            for alias in node.names:
+                inner = f"{base}.{alias.name}"
+                yield inner if inner.removeprefix("srpo.") in MODULES else base
+        elif isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+            continue
+        elif in_functions or not isinstance(node, ast.FunctionDef):
+            yield from imports(node, in_functions=in_functions)
+
+
+def own_imports(tree: ast.AST) -> Iterator[str]:
+    for name in imports(tree):
+        if name.startswith("srpo."):
+            yield name.removeprefix("srpo.")
+
+
+def test_every_module_has_its_room() -> None:
+    homeless = [name for name in MODULES if name and room_of(name) is None]
+    assert homeless == [], "name them in ROOMS, where they belong"
+    missing = [name for name in RANK if name not in MODULES]
+    assert missing == [], "they are in ROOMS and not on disk"
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name])
+def test_no_module_imports_from_a_room_below_its_own(module: str) -> None:
+    room = room_of(module)
+    assert room is not None
+    upward = [
+        imported
+        for imported in own_imports(MODULES[module])
+        if RANK[room_of(imported) or ""] > RANK[room]
+    ]
+    assert upward == []
+
+
+def test_torch_is_imported_by_the_local_engine_alone() -> None:
+    found = [
+        module
+        for module, tree in MODULES.items()
+        for name in imports(tree)
+        if name.split(".")[0] == "torch" and not module.startswith(TORCH)
+    ]
+    assert found == []
+
+
+def test_whoever_needs_the_local_engine_loads_it_only_when_it_is_needed() -> None:
+    found = [
+        (module, name)
+        for module, tree in MODULES.items()
+        for name in imports(tree, in_functions=False)
+        if name.startswith("srpo.engines.local") and not module.startswith(TORCH)
+    ]
+    assert found == []
+
+
+def test_the_way_of_the_data_knows_no_engine_but_the_seam() -> None:
+    data = dict(ROOMS)["the way of the data"]
+    for module, tree in MODULES.items():
+        if room_of(module) in data:
+            assert [n for n in own_imports(tree) if n.startswith("engines.")] == []
+
+
+def test_the_check_sees_imports_inside_functions_and_of_modules() -> None:
+    tree = ast.parse("from srpo import types\ndef f():\n    import torch.nn\n")
+    assert list(imports(tree)) == ["srpo.types", "torch.nn"]
+    assert list(imports(tree, in_functions=False)) == ["srpo.types"]
