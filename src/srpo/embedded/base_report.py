@@ -13,13 +13,13 @@ from typing import Any
 
 from srpo.config import PromptConfig, RewardConfig, VerifierConfig
 from srpo.embedded.tokenizer import DOMAINS
-from srpo.embedded.world import LEVELS, Task, draw_task, problem_of
+from srpo.embedded.world import LEVELS, Task, draw_tasks, problem_of
 from srpo.engines.local import LocalEngine
 from srpo.prompts import Prompter
 from srpo.rewards import Grader
 from srpo.types import Group, Problem, Rollout, Sampling
 
-PROBLEMS_A_LEVEL = 24
+PROBLEMS_A_LEVEL = 16
 SAMPLES = 4
 MAX_TOKENS = 96
 MODES = ("free", "thinking", "direct")
@@ -37,7 +37,10 @@ def measure(model: Any, tokenizer: Any, seed: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder, Grader(VerifierConfig()) as grader:
         engine = LocalEngine(model, Path(folder))
         for domain in DOMAINS:
-            tasks = {level: _validation_tasks(rng, domain, level) for level in LEVELS}
+            tasks = {
+                level: draw_tasks(rng, domain, level, "validation", PROBLEMS_A_LEVEL)
+                for level in LEVELS
+            }
             found[domain] = {
                 mode: {
                     str(level): _pass_rate(engine, prompter, grader, tasks[level], rng, mode)
@@ -60,15 +63,6 @@ def summary(report: Mapping[str, Any]) -> str:
         share = [modes["free"][str(level)]["thinking_frac"] for level in LEVELS]
         lines.append(f"{domain:6} thinks    " + "".join(f"{value:6.2f}" for value in share))
     return "\n".join(lines)
-
-
-def _validation_tasks(rng: random.Random, domain: Any, level: int) -> list[Task]:
-    tasks: dict[Task, None] = {}
-    while len(tasks) < PROBLEMS_A_LEVEL:
-        task = draw_task(rng, domain, level)
-        if task.split == "validation":
-            tasks[task] = None
-    return list(tasks)
 
 
 def _pass_rate(

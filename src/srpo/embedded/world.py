@@ -59,6 +59,7 @@ RETURNS = {
     "the list": "x",
 }
 NUM_TESTS = 8
+TRIES_A_TASK = 2000  # more than enough wherever the split has half as many again
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,25 +185,29 @@ def generate(
     Raises `ValueError` if a level has fewer distinct problems than asked for.
     """
     rng = random.Random(f"{domain}/{split}/{seed}")
-    seen: set[Task] = set()
     problems: list[Problem] = []
     for level, wanted in zip(LEVELS, _shares(count, level_weights), strict=True):
-        for _ in range(wanted):
-            task = _draw_unseen(rng, domain, level, split, seen)
-            seen.add(task)
-            problems.append(problem_of(task, rng))
+        problems += [
+            problem_of(task, rng) for task in draw_tasks(rng, domain, level, split, wanted)
+        ]
     rng.shuffle(problems)
     return problems
 
 
-def _draw_unseen(
-    rng: random.Random, domain: Domain, level: int, split: Split, seen: set[Task]
-) -> Task:
-    for _ in range(10_000):
+def draw_tasks(
+    rng: random.Random, domain: Domain, level: int, split: Split, count: int
+) -> list[Task]:
+    """`count` different tasks of one level and split. Raises `ValueError` if there are too few."""
+    tasks: dict[Task, None] = {}  # a set that keeps its order
+    for _ in range(count * TRIES_A_TASK):
+        if len(tasks) == count:
+            break
         task = draw_task(rng, domain, level)
-        if task.split == split and task not in seen:
-            return task
-    raise ValueError(f"the {split} split has too few {domain} problems of level {level}")
+        if task.split == split:
+            tasks[task] = None
+    if len(tasks) < count:
+        raise ValueError(f"the {split} split has too few {domain} problems of level {level}")
+    return list(tasks)
 
 
 def _shares(count: int, weights: Sequence[float]) -> list[int]:
