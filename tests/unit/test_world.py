@@ -76,16 +76,16 @@ def test_a_level_that_runs_out_and_wrong_weights_are_told() -> None:
 
 def test_splits_take_their_share() -> None:
     # 3, 2 and 15 buckets of 20
-    shares = Counter(task.split for task in draws("math", 4000) + draws("code", 4000))
-    assert shares["test"] / 8000 == pytest.approx(0.15, abs=0.02)
-    assert shares["validation"] / 8000 == pytest.approx(0.10, abs=0.02)
-    assert shares["train"] / 8000 == pytest.approx(0.75, abs=0.02)
+    shares = Counter(task.split for task in draws("math", 2000) + draws("code", 2000))
+    assert shares["test"] / 4000 == pytest.approx(0.15, abs=0.02)
+    assert shares["validation"] / 4000 == pytest.approx(0.10, abs=0.02)
+    assert shares["train"] / 4000 == pytest.approx(0.75, abs=0.02)
 
 
 def test_a_task_never_changes_its_split_however_it_is_worded() -> None:
     statements: dict[str, set[Split]] = {}
     rng = random.Random(1)
-    for task in draws("math", 3000) + draws("code", 3000):
+    for task in draws("math", 1000) + draws("code", 1000):
         for _ in range(3):
             statements.setdefault(word(task, rng), set()).add(task.split)
     assert {len(splits) for splits in statements.values()} == {1}
@@ -124,7 +124,7 @@ def test_the_reference_reads_every_wording() -> None:
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_math_answers_are_right(split: Split) -> None:
-    for problem in generate("math", split, 800 if split == "train" else 120, 5):
+    for problem in generate("math", split, 400 if split == "train" else 120, 5):
         values = chains_in(problem.statement)
         asked = values[:1] if "first" in problem.statement.lower() else values
         assert problem.answer == "".join(map(str, asked)), problem.statement
@@ -185,7 +185,7 @@ def solve_code(statement: str, items: list[int]) -> object:
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_the_expected_values_of_code_tests_are_right(split: Split) -> None:
-    for problem in generate("code", split, 400, 5):
+    for problem in generate("code", split, 240, 5):
         assert len(problem.tests) == 8
         for case in problem.tests:
             assert isinstance(case, FunctionCase)
