@@ -24,7 +24,8 @@ def use_problem_files(data: dict[str, Any], files: Sequence[Path]) -> list[str]:
     Raises `ProblemFileError` for files that cannot be used, `ConfigError` if no stage is left.
     """
     counts: dict[Domain, int] = {}
-    for problem in read_problems(files).problems:
+    # bad rows stop the run, or are skipped, as the sets say when they are read for good
+    for problem in read_problems(files, bad_rows="skip").problems:
         counts[problem.domain] = counts.get(problem.domain, 0) + 1
     data["sets"] = {
         domain: {

@@ -262,9 +262,11 @@ def _plural(count: int, noun: str) -> str:
 
 
 def _bad_rows_text(bad: Sequence[str]) -> str:
-    """The first bad rows, a line each, and how many more there are."""
+    """A bad row in one line; of several the first, a line each, and how many more there are."""
+    if len(bad) == 1:
+        return f'{bad[0]} (repair the file, or skip it with bad_rows = "skip")'
     lines = list(bad[:SHOWN_BAD_ROWS])
     if len(bad) > SHOWN_BAD_ROWS:
         lines.append(f"... and {len(bad) - SHOWN_BAD_ROWS} more")
     hint = 'repair the file, or skip them with bad_rows = "skip"'
-    return "\n  ".join([f"{_plural(len(bad), 'bad row')}; {hint}:", *lines])
+    return "\n  ".join([f"{len(bad)} bad rows; {hint}:", *lines])

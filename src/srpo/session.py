@@ -89,7 +89,7 @@ def load_sets(config: Config) -> ProblemSets:
         notes += said
         if not train[name]:
             raise ConfigError(f"sets.{name}: no problems to train on; a stage needs some")
-    return ProblemSets(train, held, tuple(notes))
+    return ProblemSets(train, held, tuple(dict.fromkeys(notes)))
 
 
 def check_prompts(config: Config, sets: ProblemSets, prompter: Prompter) -> None:

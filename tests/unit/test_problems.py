@@ -163,8 +163,8 @@ def test_the_id_is_the_hash_of_the_content_and_nothing_else() -> None:
 def test_a_bad_row_is_named_with_file_row_and_reason(tmp_path: Path) -> None:
     path = jsonl(tmp_path, CODE, "", MATH | {"level": "hard"})
     assert refusal(path) == (
-        '1 bad row; repair the file, or skip them with bad_rows = "skip":\n'
-        f"  {path}, row 3: field 'level' is 'hard'; it must be a whole number"
+        f"{path}, row 3: field 'level' is 'hard'; it must be a whole number "
+        '(repair the file, or skip it with bad_rows = "skip")'
     )
 
 
@@ -220,7 +220,7 @@ def test_skipped_rows_stay_in_the_report(tmp_path: Path) -> None:
 
 def test_skipping_every_row_is_an_error_that_names_them(tmp_path: Path) -> None:
     path = jsonl(tmp_path, "?")
-    with pytest.raises(ProblemFileError, match=r"1 bad row;.*\n  .*row 1: broken JSON"):
+    with pytest.raises(ProblemFileError, match=r"row 1: broken JSON"):
         read_problems([path], bad_rows="skip")
 
 

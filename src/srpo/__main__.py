@@ -1,0 +1,5 @@
+"""`python -m srpo` is the command `srpo`."""
+
+from srpo.cli import main
+
+main()

@@ -1,0 +1,230 @@
+"""Whatever a user gets wrong ends in one clear line, exit code 2, no traceback, nothing written."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from srpo import cli
+from srpo.embedded import MODEL_DIR
+
+SMALL = """
+[model]
+name = "embedded"
+[sets.math]
+generate = "math"
+count = 16
+[every_stage]
+problems_per_step = 4
+group_size = 2
+max_completion_tokens = 16
+[[stage]]
+name = "only"
+sets = { math = 1 }
+steps = 1
+[evaluation]
+samples = 0
+"""
+
+
+@dataclass
+class Outcome:
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def srpo(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Iterator[Callable[..., Outcome]]:
+    """Run the command line in this process, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["srpo", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        captured = capsys.readouterr()
+        code = ended.value.code
+        return Outcome(code if isinstance(code, int) else 0, captured.out, captured.err)
+
+    yield run
+    assert not (tmp_path / "runs").exists()
+
+
+def small_config(tmp_path: Path, text: str = SMALL) -> Path:
+    path = tmp_path / "small.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def problem_file(tmp_path: Path, *rows: object) -> Path:
+    path = tmp_path / "problems.jsonl"
+    lines = [row if isinstance(row, str) else json.dumps(row) for row in rows]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return path
+
+
+def assert_one_line(outcome: Outcome, *parts: str) -> None:
+    assert outcome.code == 2, outcome
+    lines = outcome.err.strip().splitlines()
+    assert len(lines) == 1, outcome.err
+    assert lines[0].startswith("srpo: ")
+    for part in parts:
+        assert part in lines[0]
+    assert "Traceback" not in outcome.err + outcome.out
+
+
+GOOD_MATH = {"domain": "math", "statement": "What is 1 + 1?", "answer": "2"}
+GOOD_CODE = {
+    "domain": "code",
+    "statement": "Write add(a, b).",
+    "tests": [{"function": "add", "args": [1, 2], "expected": 3}],
+}
+
+
+@pytest.mark.parametrize(
+    ("rows", "parts"),
+    [
+        ([], ["problems.jsonl", "empty"]),
+        (['{"domain": "math", "statement": '], ["problems.jsonl", "row 1"]),
+        ([{"domain": "math", "statement": "1 + 1?"}], ["row 1", "'answer'"]),
+        ([GOOD_MATH, {**GOOD_CODE, "tests": []}], ["row 2", "'tests'"]),
+        ([{**GOOD_CODE, "tests": "[]"}], ["row 1", "'tests'"]),
+        ([{**GOOD_MATH, "anwser": "3"}], ["row 1", "anwser", "answer"]),
+    ],
+    ids=["empty file", "broken JSON", "no answer", "no tests", "tests that parse to nothing", "typo"],
+)
+def test_problem_files(
+    srpo: Callable[..., Outcome], tmp_path: Path, rows: list[object], parts: list[str]
+) -> None:
+    file = problem_file(tmp_path, *rows)
+    assert_one_line(srpo("train", "--problems", file), *parts)
+
+
+def test_no_such_files(srpo: Callable[..., Outcome]) -> None:
+    assert_one_line(srpo("train", "--problems", "gone.jsonl"), "gone.jsonl")
+    assert_one_line(srpo("train", "gone.toml"), "gone.toml", "no such config file")
+    assert_one_line(srpo("plan", "gone.toml"), "gone.toml")
+    assert_one_line(srpo("train", "--resume", "gone"), "gone", "no such run directory")
+    assert_one_line(srpo("ledger", "gone"), "gone", "no such run directory")
+
+
+@pytest.mark.parametrize(
+    ("setting", "parts"),
+    [
+        ("every_stage.group_size=1", ["stage.1.group_size", "2"]),
+        ("stage.1.sets={math=0}", ["stage.1", "sum to zero"]),
+        ("stage.1.sets={}", ["stage.1", "without problems"]),
+        ("stage.1.sets={physics=1}", ["physics", "math"]),
+        ("stage.2.steps=3", ["stage.2.steps", "1 to 1"]),
+        ("stage.1.step=3", ["stage.1.step", "did you mean steps?"]),
+        ("sets.math.count=0", ["sets.math", "count"]),
+        ("seed=-1", ["seed"]),
+        ("every_stage.max_prompt_tokens=3", ["max_prompt_tokens", "longer"]),
+        ("prompt.template=chatty", ["prompt.template", "chat"]),
+        ("model.name=./nowhere", ["./nowhere", "no such folder"]),
+        ("nonsense", ["nonsense", "NAME=VALUE"]),
+    ],
+)
+def test_settings(
+    srpo: Callable[..., Outcome], tmp_path: Path, setting: str, parts: list[str]
+) -> None:
+    outcome = srpo("train", small_config(tmp_path), "--out", "r", "--set", setting)
+    assert_one_line(outcome, *parts)
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_model_without_weights(srpo: Callable[..., Outcome], tmp_path: Path) -> None:
+    folder = tmp_path / "hollow"
+    shutil.copytree(MODEL_DIR, folder, ignore=shutil.ignore_patterns("*.safetensors"))
+    outcome = srpo("train", small_config(tmp_path), "--model", folder)
+    assert_one_line(outcome, "hollow", "no weights", "model.safetensors")
+
+
+def test_weights_that_are_no_weights(srpo: Callable[..., Outcome], tmp_path: Path) -> None:
+    folder = tmp_path / "broken"
+    shutil.copytree(MODEL_DIR, folder)
+    (folder / "model.safetensors").write_bytes(b"not a safetensors file")
+    outcome = srpo("train", small_config(tmp_path), "--model", folder)
+    assert_one_line(outcome, "broken", "cannot be loaded")
+
+
+def test_a_tokenizer_without_an_end_token(srpo: Callable[..., Outcome], tmp_path: Path) -> None:
+    folder = tmp_path / "endless"
+    shutil.copytree(MODEL_DIR, folder)
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    del settings["eos_token"]
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    outcome = srpo("train", small_config(tmp_path), "--model", folder)
+    assert_one_line(outcome, "endless", "no EOS token")
+
+
+def test_a_run_directory_that_exists_is_left_as_it_is(
+    srpo: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r" / "mine.txt").write_text("keep")
+    outcome = srpo("train", small_config(tmp_path), "--out", "r")
+    assert_one_line(outcome, "r: already exists", "--resume")
+    assert [path.name for path in (tmp_path / "r").iterdir()] == ["mine.txt"]
+
+
+def test_a_disk_without_space(srpo: Callable[..., Outcome], tmp_path: Path) -> None:
+    # 0.7 M weights x 12 bytes x 3 checkpoints = 24 MiB do not fit on a disk of 4 MiB
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)], capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip("needs the right to mount a small disk (2026-11-22)")
+    try:
+        outcome = srpo("train", small_config(tmp_path), "--out", disk / "r")
+        assert_one_line(outcome, "no disk space", "MiB")
+        assert not (disk / "r").exists()
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_disk_that_fills_up_during_the_run(srpo: Callable[..., Outcome], tmp_path: Path) -> None:
+    # /dev/full takes no byte: the first line of metrics cannot be written
+    run = tmp_path / "r"
+    config = small_config(tmp_path)
+    (tmp_path / "metrics").symlink_to("/dev/full")
+
+    def fill(*_: object) -> None:
+        (run / "metrics.jsonl").symlink_to("/dev/full")
+
+    from srpo.rundir import RunDirectory
+
+    original = RunDirectory.write_rollouts
+    try:
+        RunDirectory.write_rollouts = fill  # type: ignore[method-assign]
+        outcome = srpo("train", config, "--out", run)
+    finally:
+        RunDirectory.write_rollouts = original  # type: ignore[method-assign]
+    assert outcome.code == 2
+    assert "no disk space" in outcome.err.splitlines()[-1]
+    assert "Traceback" not in outcome.err
+
+
+def test_resume_takes_no_other_option(srpo: Callable[..., Outcome]) -> None:
+    outcome = srpo("train", "--resume", "r", "--seed", "3")
+    assert outcome.code == 2
+    assert "seed" in outcome.err
+
+
+def test_a_problem_that_the_ledger_does_not_know(
+    srpo: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    assert srpo("train", small_config(tmp_path), "--out", "r").code == 0
+    assert_one_line(srpo("ledger", "r", "--problem", "zzz"), "no problem", "'zzz'")

@@ -1,0 +1,174 @@
+"""The loop on the scripted engine: what it does when there is nothing to learn, and resumes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from transformers import AutoTokenizer
+
+from srpo import train
+from srpo.config import Config
+from srpo.embedded import MODEL_DIR
+from srpo.engines import OpenModel
+from srpo.engines.scripted import ScriptedEngine
+from srpo.figures import StepFigures
+from srpo.history import Ledger
+from srpo.rundir import RunDirectory
+from srpo.watcher import Silent
+
+
+class Notes(Silent):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.steps: list[StepFigures] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def step(self, figures: StepFigures) -> None:
+        self.steps.append(figures)
+
+
+def problem_file(folder: Path, count: int) -> Path:
+    path = folder / "p.jsonl"
+    rows = [
+        {"domain": "math", "statement": f"What is {n} + 0?", "answer": "7"} for n in range(count)
+    ]
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    return path
+
+
+def config_of(folder: Path, *, count: int = 6, **changes: Any) -> Config:
+    stage = {
+        "name": "only",
+        "sets": {"math": 1},
+        "epochs": 20,
+        "problems_per_step": 3,
+        "group_size": 4,
+        "max_completion_tokens": 24,
+        "learning_rate": 0.1,
+    }
+    return Config.model_validate(
+        {
+            "sets": {"math": {"files": [str(problem_file(folder, count))], "domain": "math"}},
+            "stage": [{**stage, **changes.pop("stage", {})}],
+            "evaluation": {"samples": 0},
+            **changes,
+        }
+    )
+
+
+def opener(answers: Sequence[str]) -> Any:
+    """An engine whose every prompt is answered by one of `answers`, equally often."""
+
+    def open_model(config: Config, folder: Path) -> OpenModel:
+        tokenizer = AutoTokenizer.from_pretrained(MODEL_DIR)
+        end = tokenizer.eos_token_id
+        completions = [(*tokenizer.encode(text), end) for text in answers]
+        return OpenModel(ScriptedEngine({}, folder, completions), tokenizer, 1000, {})
+
+    return open_model
+
+
+RIGHT, WRONG = "<think>x</think>\\boxed{7}", "<think>x</think>\\boxed{8}"
+
+
+@pytest.mark.parametrize("answers", [[RIGHT], [WRONG]], ids=["always right", "always wrong"])
+def test_a_run_without_any_signal_ends_with_a_sentence(tmp_path: Path, answers: list[str]) -> None:
+    notes = Notes()
+    run = train(
+        config_of(tmp_path), tmp_path / "r", watcher=notes, open_model=opener(answers)
+    )
+    assert run.exit_code == 0
+    assert "nothing more can be learned" in run.ending
+    assert all(not figures.updated for figures in notes.steps)
+    # 6 problems, 3 a step: 2 steps an epoch, and 3 idle epochs; an always-right engine drops all
+    # but the floor of 3 after the first epoch, so that its later epochs are 1 step long
+    assert len(notes.steps) == (4 if answers == [RIGHT] else 6)
+    assert sum("no group had a signal" in note for note in notes.notes) == len(notes.steps)
+
+
+def test_dropped_problems_come_back_when_a_set_would_run_out(tmp_path: Path) -> None:
+    notes = Notes()
+    train(config_of(tmp_path), tmp_path / "r", watcher=notes, open_model=opener([RIGHT]))
+    # epoch 1: 6 all correct, 3 needed: 3 stay dropped, 3 come back; epoch 2: these 3 are dropped
+    # and the 3 that have been out longest come back
+    assert [(f.kept, f.dropped, f.revived) for f in notes.steps[1:3]] == [(3, 3, 3), (3, 3, 3)]
+    assert any("math: 3 dropped problems come back" in note for note in notes.notes)
+    with Ledger(RunDirectory(tmp_path / "r").ledger, read_only=True) as ledger:
+        assert [(e.epoch, e.groups, e.revived) for e in ledger.epochs()] == [
+            (1, 6, 3),
+            (2, 3, 3),
+            (3, 3, 3),
+        ]
+
+
+def test_the_policy_learns_what_is_rewarded(tmp_path: Path) -> None:
+    notes = Notes()
+    config = config_of(tmp_path, stage={"epochs": 12, "learning_rate": 0.4}, resampling={"enabled": False})
+    train(config, tmp_path / "r", watcher=notes, open_model=opener([RIGHT, WRONG]))
+    first, last = notes.steps[0].overall, notes.steps[-1].overall
+    assert first.pass_rate is not None and first.pass_rate < 0.8
+    assert last.pass_rate is not None and last.pass_rate > 0.9
+    assert all((f.logprob_gap or 0.0) < 1e-9 for f in notes.steps)
+
+
+def test_two_stages_run_in_order_and_the_first_ones_drops_stay_dropped(tmp_path: Path) -> None:
+    config = config_of(tmp_path)
+    first = config.stage[0].model_copy(update={"name": "one", "epochs": 1})
+    second = config.stage[0].model_copy(update={"name": "two", "epochs": 1})
+    notes = Notes()
+    two = config.model_copy(update={"stage": (first, second)})
+    train(two, tmp_path / "r", watcher=notes, open_model=opener([RIGHT]))
+    # stage 1: one epoch of 2 steps drops 6 and revives 3; stage 2 begins with these 3: 1 step
+    assert [(f.stage, f.epoch, f.step) for f in notes.steps] == [(1, 1, 1), (1, 1, 2), (2, 2, 3)]
+    assert sum("begins" in note for note in notes.notes) == 2
+
+
+def test_the_same_seed_gives_the_same_run_and_another_seed_another(tmp_path: Path) -> None:
+    def metrics(out: str, seed: int) -> list[dict[str, Any]]:
+        config = config_of(tmp_path, seed=seed, stage={"epochs": 2})
+        train(config, tmp_path / out, open_model=opener([RIGHT, WRONG]))
+        rows = RunDirectory(tmp_path / out).read_metrics()
+        return [{k: v for k, v in row.items() if not k.startswith("seconds")} for row in rows]
+
+    assert metrics("a", 1) == metrics("b", 1)
+    assert metrics("a2", 1) != metrics("c", 2)
+
+
+def test_a_finished_run_is_not_run_again(tmp_path: Path) -> None:
+    config = config_of(tmp_path, stage={"epochs": 1})
+    train(config, tmp_path / "r", open_model=opener([RIGHT, WRONG]))
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "r").rglob("*.jsonl")}
+    notes = Notes()
+    again = train(resume=tmp_path / "r", watcher=notes, open_model=opener([RIGHT, WRONG]))
+    assert again.finished and again.exit_code == 0
+    assert any("this run is over" in note for note in notes.notes)
+    assert {p: p.stat().st_mtime_ns for p in (tmp_path / "r").rglob("*.jsonl")} == before
+
+
+def test_a_resumed_run_equals_one_that_never_stopped(tmp_path: Path) -> None:
+    # resumed from the checkpoint after step 3 of 8; all later files are taken away by `resume`
+    config = config_of(tmp_path, stage={"epochs": 4}, checkpoint={"every_steps": 1, "keep_last": 99})
+
+    def rows(folder: Path) -> list[dict[str, Any]]:
+        found = RunDirectory(folder).read_metrics()
+        return [{k: v for k, v in row.items() if not k.startswith("seconds")} for row in found]
+
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    for folder in (whole, cut):
+        train(config, folder, open_model=opener([RIGHT, WRONG]))
+    for checkpoint in sorted((cut / "checkpoints").glob("step_*"))[3:]:
+        (checkpoint / "trainer.json").unlink()
+    run = train(resume=cut, open_model=opener([RIGHT, WRONG]))
+    assert run.finished
+    assert rows(cut) == rows(whole)
+    final = max((whole / "checkpoints").glob("step_*")).name
+    policies = [(f / "checkpoints" / final / "policy.json").read_text() for f in (cut, whole)]
+    assert policies[0] == policies[1]
