@@ -55,7 +55,7 @@ def write_checkpoint(run: RunDirectory, engine: Engine, tokenizer: Any, state: R
 
 def checkpoints_of(run: RunDirectory) -> list[Path]:
     """Complete checkpoints, oldest first."""
-    folders = sorted(run.checkpoints.glob("step_*"))
+    folders = sorted(run.checkpoints.glob("step_*"), key=lambda f: (len(f.name), f.name))
     return [folder for folder in folders if (folder / STATE_FILE).is_file()]
 
 

@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 import tomli_w
 from pydantic import BaseModel, ValidationError
@@ -68,11 +68,14 @@ def _source(name: str, in_file: set[str], file: str, settings: Sequence[Setting]
     """Where a setting's value came from. `[every_stage]` speaks for every stage."""
     parts = name.split(".")
     shared = ".".join(["every_stage", *parts[2:]]) if parts[0] == "stage" else name
-    for setting in reversed(settings):
-        for candidate in (name, shared):
-            if f"{candidate}.".startswith(f"{setting.name}."):
+    flags = settings[::-1]
+    for key in (name, shared):
+        for setting in flags:
+            if f"{key}.".startswith(f"{setting.name}."):
                 return setting.flag
-    return file if {name, shared} & in_file else "default"
+        if key in in_file:
+            return file
+    return "default"
 
 
 def resolve(data: Mapping[str, Any], origin: str) -> Config:
@@ -199,11 +202,13 @@ def _dotted(loc: tuple[int | str, ...]) -> str:
 def _suggestion(loc: tuple[int | str, ...]) -> str:
     """`; did you mean X?` with the nearest name of the section that `loc` points into."""
     section: type[BaseModel] | None = Config
+    named = False  # True if the next part is a name that the user gave, such as that of a set
     for part in loc[:-1]:
-        if section is None or (isinstance(part, str) and part not in section.model_fields):
-            continue  # the name of a set, or the number of a stage: same section below it
-        if isinstance(part, str):
-            section = _section_in(section.model_fields[part].annotation)
+        if named or section is None or part not in section.model_fields:
+            named = False
+            continue
+        annotation = section.model_fields[str(part)].annotation
+        section, named = _section_in(annotation), get_origin(annotation) is dict
     names = list(section.model_fields) if section else []
     if section is Config:
         names.append("every_stage")

@@ -61,11 +61,12 @@ def quotas(weights: Mapping[str, float], size: int, owed: Mapping[str, float]) -
     {'math': 11, 'code': 21}
     """
     total = sum(weights.values())
-    exact = {name: size * w / total + owed.get(name, 0.0) for name, w in weights.items()}
-    cut = {name: max(0, int(value)) for name, value in exact.items()}
-    order = sorted(weights, key=lambda name: cut[name] - exact[name])
-    for name in order[: size - sum(cut.values())]:
+    left = {name: size * w / total + owed.get(name, 0.0) for name, w in weights.items()}
+    cut = dict.fromkeys(weights, 0)
+    for _ in range(size):
+        name = max(left, key=left.__getitem__)  # the first of equals
         cut[name] += 1
+        left[name] -= 1.0
     return cut
 
 

@@ -30,10 +30,17 @@ def tiny_model(kind: str) -> Any:
     from transformers import AutoConfig, AutoModelForCausalLM
 
     torch.manual_seed(0)
-    sizes = {"vocab_size": 32, "max_position_embeddings": 64, "bos_token_id": 0, "eos_token_id": 2}
+    sizes = {"vocab_size": 32, "max_position_embeddings": 64, "eos_token_id": 2}
     if kind == "gpt2":
         config = AutoConfig.for_model(
-            "gpt2", n_embd=16, n_layer=2, n_head=2, resid_pdrop=0, embd_pdrop=0, attn_pdrop=0, **sizes
+            "gpt2",
+            n_embd=16,
+            n_layer=2,
+            n_head=2,
+            resid_pdrop=0,
+            embd_pdrop=0,
+            attn_pdrop=0,
+            **sizes,
         )
     else:
         config = AutoConfig.for_model(

@@ -14,6 +14,7 @@ import pytest
 
 from srpo import cli
 from srpo.embedded import MODEL_DIR
+from srpo.rundir import RunDirectory
 
 SMALL = """
 [model]
@@ -101,7 +102,7 @@ GOOD_CODE = {
         ([{**GOOD_CODE, "tests": "[]"}], ["row 1", "'tests'"]),
         ([{**GOOD_MATH, "anwser": "3"}], ["row 1", "anwser", "answer"]),
     ],
-    ids=["empty file", "broken JSON", "no answer", "no tests", "tests that parse to nothing", "typo"],
+    ids=["empty", "broken JSON", "no answer", "no tests", "tests that parse to nothing", "typo"],
 )
 def test_problem_files(
     srpo: Callable[..., Outcome], tmp_path: Path, rows: list[object], parts: list[str]
@@ -195,23 +196,15 @@ def test_a_disk_without_space(srpo: Callable[..., Outcome], tmp_path: Path) -> N
         subprocess.run(["umount", str(disk)], check=True)
 
 
-def test_a_disk_that_fills_up_during_the_run(srpo: Callable[..., Outcome], tmp_path: Path) -> None:
+def test_a_disk_that_fills_up_during_the_run(
+    srpo: Callable[..., Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # /dev/full takes no byte: the first line of metrics cannot be written
-    run = tmp_path / "r"
-    config = small_config(tmp_path)
-    (tmp_path / "metrics").symlink_to("/dev/full")
+    def fill(run: RunDirectory, *_: object) -> None:
+        run.metrics.symlink_to("/dev/full")
 
-    def fill(*_: object) -> None:
-        (run / "metrics.jsonl").symlink_to("/dev/full")
-
-    from srpo.rundir import RunDirectory
-
-    original = RunDirectory.write_rollouts
-    try:
-        RunDirectory.write_rollouts = fill  # type: ignore[method-assign]
-        outcome = srpo("train", config, "--out", run)
-    finally:
-        RunDirectory.write_rollouts = original  # type: ignore[method-assign]
+    monkeypatch.setattr(RunDirectory, "write_rollouts", fill)
+    outcome = srpo("train", small_config(tmp_path), "--out", "r")
     assert outcome.code == 2
     assert "no disk space" in outcome.err.splitlines()[-1]
     assert "Traceback" not in outcome.err

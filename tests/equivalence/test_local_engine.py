@@ -319,6 +319,5 @@ def test_prompts_are_drawn_together_as_far_as_rows_allow() -> None:
     assert rows_held(n=2, max_rows=5) == [4, 4, 2]  # two prompts at a time
 
 
-@pytest.mark.xfail(strict=True, reason="a group larger than sampler_rows is drawn all at once")
 def test_never_more_rows_side_by_side_than_allowed() -> None:
     assert max(rows_held(n=12, max_rows=5)) <= 5

@@ -84,7 +84,6 @@ def test_checkpoints_come_oldest_first_and_the_oldest_go(run: RunDirectory) -> N
     assert len(checkpoints_of(run)) == 2
 
 
-@pytest.mark.xfail(strict=True, reason="folders are ordered as text: a seventh digit comes first")
 def test_the_newest_checkpoint_is_that_of_the_highest_step(run: RunDirectory) -> None:
     write(run, 999_999)
     write(run, 1_000_000)

@@ -126,7 +126,6 @@ def test_a_setting_unlike_any_other_gets_the_list_of_known_ones(tmp_path: Path) 
     ]
 
 
-@pytest.mark.xfail(strict=True, reason="a set called like a setting of sets hides what is known")
 def test_the_name_of_a_set_may_be_that_of_a_setting(tmp_path: Path) -> None:
     text = GOOD.replace("sets.m", "sets.files").replace("m = 1", "files = 1")
     assert mistakes(tmp_path, text.replace("count = 8", "count = 8\nhold_out = 3")) == [
@@ -322,9 +321,6 @@ def test_a_value_for_every_stage_is_the_source_only_where_no_stage_says_otherwis
     assert loaded.config.stage[1].group_size == 4
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a stage's own value from the file is said to come from every_stage's flag"
-)
 def test_a_stages_own_value_is_not_said_to_come_from_a_setting_for_every_stage() -> None:
     loaded = load_config(DEMO, [parse_set("every_stage.steps=3")])
     assert loaded.config.stage[0].steps != 3  # the file's own value wins

@@ -82,9 +82,7 @@ RIGHT, WRONG = "<think>x</think>\\boxed{7}", "<think>x</think>\\boxed{8}"
 @pytest.mark.parametrize("answers", [[RIGHT], [WRONG]], ids=["always right", "always wrong"])
 def test_a_run_without_any_signal_ends_with_a_sentence(tmp_path: Path, answers: list[str]) -> None:
     notes = Notes()
-    run = train(
-        config_of(tmp_path), tmp_path / "r", watcher=notes, open_model=opener(answers)
-    )
+    run = train(config_of(tmp_path), tmp_path / "r", watcher=notes, open_model=opener(answers))
     assert run.exit_code == 0
     assert "nothing more can be learned" in run.ending
     assert all(not figures.updated for figures in notes.steps)
@@ -111,7 +109,8 @@ def test_dropped_problems_come_back_when_a_set_would_run_out(tmp_path: Path) -> 
 
 def test_the_policy_learns_what_is_rewarded(tmp_path: Path) -> None:
     notes = Notes()
-    config = config_of(tmp_path, stage={"epochs": 12, "learning_rate": 0.4}, resampling={"enabled": False})
+    stage = {"epochs": 12, "learning_rate": 0.4}
+    config = config_of(tmp_path, stage=stage, resampling={"enabled": False})
     train(config, tmp_path / "r", watcher=notes, open_model=opener([RIGHT, WRONG]))
     first, last = notes.steps[0].overall, notes.steps[-1].overall
     assert first.pass_rate is not None and first.pass_rate < 0.8
@@ -155,7 +154,8 @@ def test_a_finished_run_is_not_run_again(tmp_path: Path) -> None:
 
 def test_a_resumed_run_equals_one_that_never_stopped(tmp_path: Path) -> None:
     # resumed from the checkpoint after step 3 of 8; all later files are taken away by `resume`
-    config = config_of(tmp_path, stage={"epochs": 4}, checkpoint={"every_steps": 1, "keep_last": 99})
+    every_step = {"every_steps": 1, "keep_last": 99}
+    config = config_of(tmp_path, stage={"epochs": 4}, checkpoint=every_step)
 
     def rows(folder: Path) -> list[dict[str, Any]]:
         found = RunDirectory(folder).read_metrics()

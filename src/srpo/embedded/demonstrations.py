@@ -45,7 +45,7 @@ CLEAN: Mapping[Domain, Habits] = {
 }
 BASE: Mapping[Domain, Habits] = {
     "math": Habits(
-        thinking=0.10,
+        thinking=0.08,
         step_slip=0.05,
         direct_slip=0.04,
         thought_format_slip=0.06,
@@ -54,11 +54,11 @@ BASE: Mapping[Domain, Habits] = {
     "code": Habits(
         thinking=0.06,
         step_slip=0.06,
-        copy_slip=0.85,
+        copy_slip=0.9,
         direct_slip=0.04,
-        thought_format_slip=0.20,
+        thought_format_slip=0.25,
         direct_format_slip=0.04,
-        operation_slip=0.05,
+        operation_slip=0.03,
     ),
 }
 

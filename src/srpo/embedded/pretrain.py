@@ -34,7 +34,7 @@ BATCH = 96
 SORTED_BATCHES = 8  # so many batches are drawn together and cut by length
 MUON_LR, ADAM_LR = 0.02, 3e-3
 WARMUP_STEPS = 40
-LEVEL_WEIGHTS = (1, 1, 1, 1, 1, 1, 1.5, 1.5)  # the levels with two chains take longest to learn
+LEVEL_WEIGHTS = (1, 1, 1, 1, 1, 1, 2, 2)  # the levels with two chains take longest to learn
 IGNORED = -100
 
 Row = tuple[list[int], int]  # token ids, and how many of them are the prompt

@@ -58,6 +58,10 @@ RETURNS = {
     "the smallest": "min(x, default=0)",
     "the list": "x",
 }
+HARDLY_MATTERS = {
+    ("keep the items above {k}", "the largest"),
+    ("keep the items below {k}", "the smallest"),
+}
 NUM_TESTS = 8
 TRIES_A_TASK = 2000  # more than enough wherever the split has half as many again
 
@@ -119,7 +123,7 @@ class Task:
         """The one split this task can ever appear in."""
         meaning = repr((self.domain, self.chains, self.operations, self.returns, self.bystander))
         bucket = int(hashlib.sha256(meaning.encode()).hexdigest(), 16) % 20
-        return "test" if bucket < 3 else "validation" if bucket < 5 else "train"
+        return "test" if bucket < 4 else "validation" if bucket < 7 else "train"
 
 
 def apply(digit: int, sign: str, operand: int) -> int:
@@ -134,9 +138,10 @@ def draw_task(rng: random.Random, domain: Domain, level: int) -> Task:
         chains = tuple(_draw_chain(rng, n) for n in MATH_CHAINS[level])
         return Task("math", level, chains, bystander=_draw_chain(rng, 2) if level == 1 else None)
     chains = tuple(_draw_chain(rng, n) for n in CODE_CHAINS[level])
-    operations = rng.sample(list(WITH_CONSTANT), len(chains))
+    with_constant, returns = _draw_where_constants_matter(rng, len(chains))
+    operations = list(with_constant)
     operations.insert(rng.randint(0, len(operations)), rng.choice(list(WITHOUT_CONSTANT)))
-    return Task("code", level, chains, tuple(operations), rng.choice(list(RETURNS)))
+    return Task("code", level, chains, tuple(operations), returns)
 
 
 def word(task: Task, rng: random.Random) -> str:
@@ -231,6 +236,21 @@ def _draw_chain(rng: random.Random, num_operations: int) -> Chain:
         operand = rng.choice((2, 3, 7, 9)) if sign == "*" else rng.randint(1, 9)
         operations.append((sign, operand))
     return Chain(rng.randint(0, 9), tuple(operations))
+
+
+def _draw_where_constants_matter(rng: random.Random, count: int) -> tuple[list[str], str]:
+    """Operations with constants and a return value that a wrong constant would change.
+
+    Counting sees only what was kept; the largest of the items above k hardly depends on k.
+    """
+    while True:
+        operations = rng.sample(list(WITH_CONSTANT), count)
+        returns = rng.choice(list(RETURNS))
+        counted_blindly = returns == "the number of items" and not operations[-1].startswith("keep")
+        if not counted_blindly and all(
+            (name, returns) not in HARDLY_MATTERS for name in operations
+        ):
+            return operations, returns
 
 
 def _word_math(task: Task, rng: random.Random) -> str:

@@ -30,9 +30,11 @@ def draw(
     samples: list[list[Sample]] = [[] for _ in prompts]
     for first in range(0, len(order), per_batch):
         chosen = order[first : first + per_batch]
-        rows = _draw_batch(network, [prompts[i] for i in chosen], n, how, generator)
-        for place, i in enumerate(chosen):
-            samples[i] = rows[place * n : (place + 1) * n]
+        for done in range(0, n, max_rows):  # more than one turn only for a single, larger group
+            m = min(max_rows, n - done)
+            rows = _draw_batch(network, [prompts[i] for i in chosen], m, how, generator)
+            for place, i in enumerate(chosen):
+                samples[i] += rows[place * m : (place + 1) * m]
     return samples
 
 

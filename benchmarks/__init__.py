@@ -1,0 +1,1 @@
+"""Speed, measured: a training step, sampling and start-up. `python -m benchmarks` runs all."""
