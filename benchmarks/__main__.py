@@ -29,10 +29,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="few rounds; print, write nothing")
     parser.add_argument("--model", default="embedded", help="embedded, or a folder of a model")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads of both sides")
     chosen = parser.parse_args()
     logging.getLogger("transformers").setLevel(logging.ERROR)
-    torch.set_num_threads(chosen.threads)
+    torch.set_num_threads(1)  # CPU-seconds of one thread: no waiting for others is counted
     rounds = QUICK_ROUNDS if chosen.quick else ROUNDS
     sections = measure(chosen.model, rounds)
     text = "\n\n".join(
@@ -62,13 +61,9 @@ def measure(model: str, rounds: int) -> list[Section]:
 
 
 def _command(chosen: argparse.Namespace) -> str:
-    """The command that was given, with what differs from the defaults."""
-    parts = ["python -m benchmarks"]
-    if chosen.model != "embedded":
-        parts.append(f"--model {chosen.model}")
-    if chosen.threads != 1:
-        parts.append(f"--threads {chosen.threads}")
-    return " ".join(parts)
+    """The command that was given."""
+    model = "" if chosen.model == "embedded" else f" --model {chosen.model}"
+    return f"python -m benchmarks{model}"
 
 
 if __name__ == "__main__":
