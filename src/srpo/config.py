@@ -33,7 +33,7 @@ class ModelConfig(Section):
     )
     threads: NotNegative = Field(0, description="CPU threads for the model; 0: measured default")
     micro_batch_tokens: Positive = Field(
-        4096, description="tokens that go through the model at once in training"
+        1024, description="tokens that go through the model at once in training; more on a GPU"
     )
     sampler_rows: Positive = Field(512, description="completions that are drawn side by side")
 

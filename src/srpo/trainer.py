@@ -67,15 +67,17 @@ def train(
 
         open_model = open_local
     with Interrupts(watcher.note) as interrupts:
-        if resume is not None:
-            session = _resume(Path(resume), watcher, open_model)
-        else:
-            loaded, root = _target(config, out, name)
-            session = _begin(loaded, root, watcher, open_model)
         try:
-            return _run(session, interrupts)
+            if resume is not None:
+                session = _resume(Path(resume), watcher, open_model)
+            else:
+                loaded, root = _target(config, out, name)
+                session = _begin(loaded, root, watcher, open_model)
+            try:
+                return _run(session, interrupts)
+            finally:
+                session.close()
         finally:
-            session.close()
             watcher.stop()
 
 

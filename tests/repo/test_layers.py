@@ -34,7 +34,7 @@ ROOMS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "insight.run_view",
         ),
     ),
-    ("command line", ("cli",)),
+    ("command line", ("cli", "__main__")),
 )  # fmt: skip
 RANK = {name: rank for rank, (_, names) in enumerate(ROOMS) for name in names}
 

@@ -33,6 +33,7 @@ from srpo.types import Domain
 BATCH = 96
 SORTED_BATCHES = 8  # so many batches are drawn together and cut by length
 MUON_LR, ADAM_LR = 0.02, 3e-3
+MUON_DECAY = 0.1  # keeps attention scores small, so that float32 rounds them well
 WARMUP_STEPS = 40
 LEVEL_WEIGHTS = (1, 1, 1, 1, 1, 1, 2, 2)  # the levels with two chains take longest to learn
 IGNORED = -100
@@ -119,7 +120,7 @@ def _optimizers(model: Any) -> list[torch.optim.Optimizer]:
     matrices = [p for name, p in named if p.dim() == 2 and "embed" not in name]
     others = [p for name, p in named if p.dim() != 2 or "embed" in name]
     return [
-        torch.optim.Muon(matrices, lr=MUON_LR, weight_decay=0.0),
+        torch.optim.Muon(matrices, lr=MUON_LR, weight_decay=MUON_DECAY),
         torch.optim.AdamW(others, lr=ADAM_LR, betas=(0.9, 0.95), weight_decay=0.0),
     ]
 

@@ -34,7 +34,7 @@ class LocalEngine:
         folder: Path,
         *,
         dtype: torch.dtype = torch.float32,
-        micro_batch_tokens: int = 4096,
+        micro_batch_tokens: int = 1024,
         sampler_rows: int = 512,
     ) -> None:
         self.model = model

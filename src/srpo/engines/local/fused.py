@@ -45,7 +45,8 @@ class FusedCache:
 
     def _kept(self, table: Tensor, rows: Tensor) -> Tensor:
         kept = table.new_empty((len(rows), *table.shape[1:]))
-        kept[:, :, : self.num_filled] = table[rows, :, : self.num_filled]
+        filled = slice(self.num_filled)
+        torch.index_select(table[:, :, filled], 0, rows, out=kept[:, :, filled])
         return kept
 
 

@@ -80,9 +80,22 @@ def _choose(logits: Tensor, how: Sampling, generator: torch.Generator) -> tuple[
         tokens = logprobs.argmax(dim=-1)
     else:
         probs = logprobs.exp() if how.top_p >= 1 else _nucleus(logprobs.exp(), how.top_p)
-        # exponential race: argmax of p / Exp(1) is a draw from p, with no normalising
-        tokens = (probs / torch.empty_like(probs).exponential_(generator=generator)).argmax(dim=-1)
+        tokens = _draw_from(probs, generator)
     return tokens, logprobs.gather(1, tokens[:, None])[:, 0]
+
+
+def _draw_from(probs: Tensor, generator: torch.Generator) -> Tensor:
+    """One index a row, in proportion to `probs`: where the running sum passes a random height.
+
+    One random number a row: a race of one a token costs a fifth of the sampling on a CPU. Heights
+    lie in (0, 1], so an entry of probability zero is never drawn. float64, because the error of
+    a running sum grows with the vocabulary.
+    """
+    heights = torch.cumsum(probs, dim=-1, dtype=torch.float64)
+    random = 1.0 - torch.rand(
+        len(probs), 1, generator=generator, device=probs.device, dtype=torch.float64
+    )
+    return torch.searchsorted(heights, random * heights[:, -1:])[:, 0]
 
 
 def _nucleus(probs: Tensor, top_p: float) -> Tensor:

@@ -1,0 +1,132 @@
+"""Every command of the README runs, and its tree is the tree on disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from srpo.embedded import MODEL_DIR
+from srpo.embedded.world import generate
+from srpo.problems import write_problems
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+# what a command of the README is given here beside its own words, so that it takes seconds
+SHORTER = (
+    "--set sets.math.count=32 --set sets.code.count=32 --set stage.1.steps=1 "
+    "--set stage.2.steps=1 --set evaluation.samples=0"
+).split()
+OWN_SHORTER = (
+    "--set every_stage.steps=1 --set every_stage.problems_per_step=4 "
+    "--set every_stage.group_size=2 --set every_stage.max_completion_tokens=32 "
+    "--set evaluation.samples=0"
+).split()
+
+
+def commands() -> list[str]:
+    blocks = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+    lines = [line.split("#")[0].strip() for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line]
+
+
+def is_example(command: str) -> bool:
+    """The long real example, run by the slow test below."""
+    return command.startswith(("pip ", "python examples/")) or "models/smollm2" in command
+
+
+def run(command: list[str], cwd: Path) -> None:
+    environment = {**os.environ, "COLUMNS": "100"}
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, f"{command}: {done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what the README's commands expect to find in it."""
+    folder = tmp_path_factory.mktemp("readme")
+    write_problems(folder / "math.jsonl", generate("math", "train", 16, 7))
+    write_problems(folder / "code.parquet", generate("code", "train", 16, 7))
+    shutil.copytree(MODEL_DIR, folder / "MODEL")
+    shutil.copytree(ROOT / "src" / "srpo" / "configs", folder / "configs")
+    srpo = [sys.executable, "-m", "srpo"]
+    run([*srpo, "train", "--out", "runs/demo-001", *SHORTER], folder)
+    own = ["--problems", "math.jsonl", "--model", "MODEL", *OWN_SHORTER]
+    run([*srpo, "train", "--out", "runs/own-001", *own], folder)
+    return folder
+
+
+def words_of(command: str, workplace: Path) -> list[str]:
+    words = [sys.executable, "-m", *shlex.split(command)]
+    if "--algorithm" in words:
+        return words + SHORTER
+    if "--problems" in words:
+        return words + OWN_SHORTER
+    if "--problem" in words:  # the id in the README is made up; take one that is there
+        rollouts = next((workplace / "runs" / "demo-001").glob("rollouts/*/*.jsonl"))
+        first = json.loads(rollouts.read_text().splitlines()[0])["problem"]
+        return [*words[:-1], str(first)]
+    return words
+
+
+@pytest.mark.parametrize("command", [c for c in commands() if c.startswith("srpo ")])
+def test_srpo_commands_run(command: str, workplace: Path) -> None:
+    if is_example(command):
+        pytest.skip("run by the slow test of the real example (2026-11-22)")
+    run(words_of(command, workplace), workplace)
+
+
+def test_the_python_of_the_readme_runs(workplace: Path) -> None:
+    (block,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    config = workplace / "configs" / "demo.toml"
+    text = re.sub(r"^steps = \d+$", "steps = 1", config.read_text(), flags=re.MULTILINE)
+    text = re.sub(r"^(count|holdout) = \d+$", r"\1 = 16", text, flags=re.MULTILINE)
+    config.write_text(text, encoding="utf-8")
+    run([sys.executable, "-c", block], workplace)
+
+
+def test_every_other_command_is_a_make_target_or_part_of_the_real_example() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for command in commands():
+        if command.startswith("make "):
+            assert command.split()[1] in targets
+        else:
+            assert command.startswith("srpo ") or is_example(command), command
+
+
+def test_the_tree_of_the_readme_is_the_tree_on_disk() -> None:
+    (tree,) = re.findall(r"```\n(Makefile .*?)```", README, re.DOTALL)
+    named = set(re.findall(r"[\w/-]+\.(?:py|toml|md)|^ *[\w/]+/", tree, re.MULTILINE))
+    names = {name.strip().rstrip("/") for name in named}
+    package = ROOT / "src" / "srpo"
+    for name in names:
+        places = (ROOT / name, package / name, package / "engines" / name, ROOT / "docs" / name)
+        assert any(place.exists() for place in (*places, ROOT / "configs" / name)), name
+    rooms = {path.name for path in package.iterdir() if not path.name.startswith("_")}
+    assert rooms - {"py.typed", "configs"} <= names
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.enable_socket
+def test_the_real_example_runs(tmp_path: Path) -> None:
+    # packages are installed by `make slow`; here everything after them
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    for command in commands():
+        if is_example(command) and not command.startswith("pip "):
+            words = shlex.split(command)
+            python = [sys.executable] if words[0] == "python" else [sys.executable, "-m", "srpo"]
+            run([*python, *words[1:]], tmp_path)
+    metrics = [
+        json.loads(line)
+        for line in (tmp_path / "runs" / "own-001" / "metrics.jsonl").read_text().splitlines()
+    ]
+    assert [row["stage"] for row in metrics] == [1, 1, 2, 2]
+    assert metrics[-1]["code/groups"] > 0 and metrics[-1]["math/groups"] > 0
