@@ -21,14 +21,19 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 # what a command of the README is given here beside its own words, so that it takes seconds
 SHORTER = (
-    "--set sets.math.count=32 --set sets.code.count=32 --set stage.1.steps=1 "
-    "--set stage.2.steps=1 --set evaluation.samples=0"
-).split()
+    "sets.math.count=32",
+    "sets.code.count=32",
+    "stage.1.steps=1",
+    "stage.2.steps=1",
+    "evaluation.samples=0",
+)
 OWN_SHORTER = (
-    "--set every_stage.steps=1 --set every_stage.problems_per_step=4 "
-    "--set every_stage.group_size=2 --set every_stage.max_completion_tokens=32 "
-    "--set evaluation.samples=0"
-).split()
+    "every_stage.steps=1",
+    "every_stage.problems_per_step=4",
+    "every_stage.group_size=2",
+    "every_stage.max_completion_tokens=32",
+    "evaluation.samples=0",
+)
 
 
 def commands() -> list[str]:
@@ -42,10 +47,16 @@ def is_example(command: str) -> bool:
     return command.startswith(("pip ", "python examples/")) or "models/smollm2" in command
 
 
-def run(command: list[str], cwd: Path) -> None:
+def run(command: list[str], cwd: Path) -> str:
+    """The command's output; the test fails if its exit code is not 0."""
     environment = {**os.environ, "COLUMNS": "100"}
     done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, f"{command}: {done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+    return done.stdout
+
+
+def settings(texts: tuple[str, ...]) -> list[str]:
+    return [part for text in texts for part in ("--set", text)]
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +68,8 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(MODEL_DIR, folder / "MODEL")
     shutil.copytree(ROOT / "src" / "srpo" / "configs", folder / "configs")
     srpo = [sys.executable, "-m", "srpo"]
-    run([*srpo, "train", "--out", "runs/demo-001", *SHORTER], folder)
-    own = ["--problems", "math.jsonl", "--model", "MODEL", *OWN_SHORTER]
+    run([*srpo, "train", "--out", "runs/demo-001", *settings(SHORTER)], folder)
+    own = ["--problems", "math.jsonl", "--model", "MODEL", *settings(OWN_SHORTER)]
     run([*srpo, "train", "--out", "runs/own-001", *own], folder)
     return folder
 
@@ -66,9 +77,9 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def words_of(command: str, workplace: Path) -> list[str]:
     words = [sys.executable, "-m", *shlex.split(command)]
     if "--algorithm" in words:
-        return words + SHORTER
+        return words + settings(SHORTER)
     if "--problems" in words:
-        return words + OWN_SHORTER
+        return words + settings(OWN_SHORTER)
     if "--problem" in words:  # the id in the README is made up; take one that is there
         rollouts = next((workplace / "runs" / "demo-001").glob("rollouts/*/*.jsonl"))
         first = json.loads(rollouts.read_text().splitlines()[0])["problem"]
@@ -80,7 +91,7 @@ def words_of(command: str, workplace: Path) -> list[str]:
 def test_srpo_commands_run(command: str, workplace: Path) -> None:
     if is_example(command):
         pytest.skip("run by the slow test of the real example (2026-11-22)")
-    run(words_of(command, workplace), workplace)
+    assert run(words_of(command, workplace), workplace)  # and it printed something
 
 
 def test_the_python_of_the_readme_runs(workplace: Path) -> None:
@@ -89,7 +100,7 @@ def test_the_python_of_the_readme_runs(workplace: Path) -> None:
     text = re.sub(r"^steps = \d+$", "steps = 1", config.read_text(), flags=re.MULTILINE)
     text = re.sub(r"^(count|holdout) = \d+$", r"\1 = 16", text, flags=re.MULTILINE)
     config.write_text(text, encoding="utf-8")
-    run([sys.executable, "-c", block], workplace)
+    assert "The run is complete" in run([sys.executable, "-c", block], workplace)
 
 
 def test_every_other_command_is_a_make_target_or_part_of_the_real_example() -> None:
