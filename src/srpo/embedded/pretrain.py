@@ -52,7 +52,7 @@ class Phase:
 
 
 PHASES = (
-    Phase("clean", CLEAN, 750, lambda done: 1.0 if done < 0.4 else 1.0 - 0.85 * (done - 0.4) / 0.6),
+    Phase("clean", CLEAN, 640, lambda done: 1.0 if done < 0.4 else 1.0 - 0.85 * (done - 0.4) / 0.6),
     Phase("mixture", BASE, 250, lambda done: 0.4 * max(0.02, 1.0 - done)),
 )
 
