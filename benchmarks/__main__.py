@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import argparse
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-from benchmarks import breakdown, sampling, startup, step
+from benchmarks import breakdown, demo, sampling, startup, step
 from benchmarks.measuring import Section, machine
 from benchmarks.workload import open_work
 
 REPORT = Path("docs/benchmarks.md")
 ROUNDS, QUICK_ROUNDS = 5, 2
+SEEDS, QUICK_SEEDS = (1, 2, 3), (1,)
 HEAD = """# Benchmarks
 
 Written by `{command}`; the numbers are of one machine and one run. CPU-seconds are user and
@@ -33,7 +35,7 @@ def main() -> None:
     logging.getLogger("transformers").setLevel(logging.ERROR)
     torch.set_num_threads(1)  # CPU-seconds of one thread: no waiting for others is counted
     rounds = QUICK_ROUNDS if chosen.quick else ROUNDS
-    sections = measure(chosen.model, rounds)
+    sections = measure(chosen.model, rounds, QUICK_SEEDS if chosen.quick else SEEDS)
     text = "\n\n".join(
         [HEAD.format(command=_command(chosen), machine=machine()).strip()]
         + [section.markdown() for section in sections]
@@ -43,11 +45,12 @@ def main() -> None:
         REPORT.write_text(text + "\n", encoding="utf-8")
 
 
-def measure(model: str, rounds: int) -> list[Section]:
+def measure(model: str, rounds: int, seeds: Sequence[int]) -> list[Section]:
     """All benchmarks, each said aloud when it is done."""
     work = open_work(model, rounds + step.WARM_UP)
     runs = (
         startup.measure_startup,
+        lambda: demo.measure_demo(seeds),
         lambda: step.section(step.measure_steps(work, rounds)),
         lambda: sampling.section(sampling.measure_sampling(work, rounds)),
         lambda: breakdown.measure_sampling_parts(work, rounds),

@@ -23,7 +23,7 @@ EXISTING = click.Path(path_type=Path)
 def main() -> None:
     """Run a command; every mistake that a user can mend ends in one clear line and code 2."""
     try:
-        code = commands(standalone_mode=False)
+        code = commands(_one_flag_a_file(sys.argv[1:]), standalone_mode=False)
     except click.exceptions.Abort:
         code = _fail("interrupted", 130)
     except click.ClickException as error:
@@ -45,6 +45,23 @@ def main() -> None:
 def _fail(text: str, code: int = 2) -> int:
     click.echo(f"srpo: {text}", err=True)
     return code
+
+
+def _one_flag_a_file(words: Sequence[str]) -> list[str]:
+    """`--problems A B` becomes `--problems A --problems B`; a .toml is the config, no problems."""
+    spread: list[str] = []
+    in_files = without_file = False
+    for word in words:
+        if in_files and not word.startswith("-") and not word.endswith(".toml"):
+            spread += ["--problems", word]
+            without_file = False
+            continue
+        if without_file:
+            break
+        in_files = without_file = word == "--problems"
+        if not in_files:
+            spread.append(word)
+    return [*spread, "--problems"] if without_file else spread
 
 
 def _disk_is_full(error: Exception) -> bool:

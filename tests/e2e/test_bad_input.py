@@ -111,6 +111,20 @@ def test_problem_files(
     assert_one_line(srpo("train", "--problems", file), *parts)
 
 
+def test_several_problem_files_may_follow_one_flag(
+    srpo: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    for name in ("a", "b"):
+        row = {**GOOD_MATH, "statement": f"What is 1 + 1, {name}?"}
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps(row))
+    outcome = srpo("plan", "--problems", "a.jsonl", "b.jsonl", small_config(tmp_path))
+    assert outcome.code == 0, outcome.err
+    assert "math 2" in outcome.out
+    alone = srpo("train", "--problems")
+    assert alone.code == 2
+    assert "--problems" in alone.err and "requires an argument" in alone.err
+
+
 def test_no_such_files(srpo: Callable[..., Outcome]) -> None:
     assert_one_line(srpo("train", "--problems", "gone.jsonl"), "gone.jsonl")
     assert_one_line(srpo("train", "gone.toml"), "gone.toml", "no such config file")
