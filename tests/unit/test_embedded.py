@@ -1,0 +1,77 @@
+"""The bundled model as it is shipped: its size, its tokenizer, and what its report says."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from tokenizers import Tokenizer
+from transformers import AutoTokenizer
+
+from srpo.embedded import MODEL_DIR
+
+REPORT: dict[str, Any] = json.loads((MODEL_DIR / "report.json").read_text(encoding="utf-8"))
+CONFIG: dict[str, Any] = json.loads((MODEL_DIR / "config.json").read_text(encoding="utf-8"))
+
+
+def rates(phase: str, domain: str, mode: str) -> list[float]:
+    """Pass rates of levels 1 to 8."""
+    levels = REPORT["phases"][phase]["pass_rates"][domain][mode]
+    return [levels[str(level)]["pass_rate"] for level in range(1, 9)]
+
+
+def test_it_is_small_and_was_made_in_one_short_run() -> None:
+    assert REPORT["weights"] <= 1_500_000
+    assert (MODEL_DIR / "model.safetensors").stat().st_size <= 6 * 2**20
+    assert REPORT["wall_s"] <= 300
+    assert CONFIG["model_type"] == "llama"
+    assert CONFIG["architectures"] == ["LlamaForCausalLM"]
+
+
+def test_transformers_reads_the_tokenizer_as_it_was_learned() -> None:
+    # transformers may put another pre-tokenizer in place of ours: then the pieces differ
+    own = Tokenizer.from_file(str(MODEL_DIR / "tokenizer.json"))
+    loaded = AutoTokenizer.from_pretrained(MODEL_DIR)
+    text = "<|user|>Compute modulo ten, from left to right: 7 + 2 - 8.<|assistant|><think>7+2=9"
+    ids = loaded.encode(text)
+    assert ids == own.encode(text).ids
+    assert [loaded.decode([i]) for i in ids[-6:]] == ["<think>", "7", "+", "2", "=", "9"]
+    assert loaded.decode(ids) == text
+    assert loaded.eos_token_id == CONFIG["eos_token_id"] == loaded.get_vocab()["<|end|>"]
+
+
+def test_it_can_encode_any_text() -> None:
+    tokenizer = AutoTokenizer.from_pretrained(MODEL_DIR)
+    text = "naïve 漢字 😀 \t√2 ≠ 1.5e-3\n"
+    assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+@pytest.mark.parametrize("domain", ["math", "code"])
+def test_after_the_clean_phase_thinking_solves_what_direct_answers_do_not(domain: str) -> None:
+    thinking, direct = rates("clean", domain, "thinking"), rates("clean", domain, "direct")
+    gaps = [a - b for a, b in zip(thinking[2:], direct[2:], strict=True)]
+    assert min(gaps) > 0.6 and sum(gaps) / len(gaps) > 0.7
+
+
+def test_the_base_thinks_rarely_and_its_prompts_range_from_solved_to_never_solved() -> None:
+    for domain in ("math", "code"):
+        free = REPORT["phases"]["mixture"]["pass_rates"][domain]["free"]
+        assert all(level["thinking_frac"] < 0.15 for level in free.values())
+        solved = rates("mixture", domain, "free")
+        assert max(solved) > 0.85 and min(solved) < 0.05
+        assert sum(solved) / len(solved) < 0.5
+
+
+def test_the_conflict_is_built_in_as_the_docs_say() -> None:
+    # thinking pays in math from the start; in code it is no better than answering at once
+    math, code = (
+        [sum(rates("mixture", domain, mode)) / 8 for mode in ("thinking", "direct")]
+        for domain in ("math", "code")
+    )
+    assert math[0] - math[1] > 0.4
+    assert code[0] <= code[1]
+
+
+def test_its_thinking_is_right_more_often_than_not_at_levels_five_and_six() -> None:
+    assert min(rates("mixture", "math", "thinking")[4:6]) > 0.5
