@@ -128,7 +128,8 @@ def _run(s: Session, interrupts: Interrupts) -> Run:
         s.watcher.note(f"{s.run.root}: this run is over. {s.state.ending}")
         return _result(s, newest[-1], interrupts)
     plan = [StagePlan(i, st.name, st.steps) for i, st in enumerate(s.config.stage, start=1)]
-    s.watcher.start(f"srpo: {s.config.algorithm} in {s.run.root}", tuple(plan), s.state.step + 1)
+    title = {"srpo": "SRPO", "grpo": "vanilla GRPO"}[s.config.algorithm]
+    s.watcher.start(f"{title} in {s.run.root}", tuple(plan), s.state.step + 1)
     if s.state.step == 0 and not s.run.read_evaluations():
         _evaluate(s)
     ending = "" if interrupts.caught else _train_stages(s, interrupts)
