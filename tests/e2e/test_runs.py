@@ -123,7 +123,8 @@ def test_problems_of_ones_own_as_jsonl_and_parquet(tmp_path: Path) -> None:
 
 
 def test_vanilla_grpo_is_one_mixed_stage_without_drops(tmp_path: Path) -> None:
-    short = settings(*SHORT, "stage.1.steps=2", "stage.2.steps=3", "evaluation.samples=0")
+    mix = "stage.2.sets={math=1,code=3}"
+    short = settings(*SHORT, mix, "stage.1.steps=2", "stage.2.steps=3", "evaluation.samples=0")
     done = run("train", "--algorithm", "grpo", "--out", "r", *short, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     metrics = rows(tmp_path / "r")
