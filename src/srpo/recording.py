@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from srpo.figures import StepFigures, count_outcomes, count_verdicts, domain_figures
+from srpo.figures import DomainFigures, StepFigures, count_outcomes, count_verdicts, domain_figures
 from srpo.history import When
 from srpo.selection import Decision, Resampled, Selection
 from srpo.session import Session
@@ -40,7 +40,7 @@ def close_step(
     decisions = _end_epoch(s, selection) if selection.epoch_done else []
     state.selection = selection.state_dict()
     state.train_s += sum(seconds.values())
-    figures = _figures(s, selection, when, groups, update, decisions, seconds)
+    figures = _figures(s, selection, when, groups, overall, update, decisions, seconds)
     s.run.write_rollouts(when.step, when.epoch, groups)
     s.run.append_metrics(figures.metrics())
     s.ledger.record_step(when, groups, decisions, s.events)
@@ -81,6 +81,7 @@ def _figures(
     selection: Selection,
     when: When,
     groups: Sequence[Group],
+    overall: DomainFigures,
     update: Update,
     decisions: Sequence[Resampled],
     seconds: dict[str, float],
@@ -90,7 +91,7 @@ def _figures(
         step=when.step,
         stage=when.stage,
         epoch=when.epoch,
-        overall=domain_figures(groups),
+        overall=overall,
         domains={d: domain_figures([g for g in groups if g.problem.domain == d]) for d in domains},
         outcomes=count_outcomes(groups),
         verdicts=count_verdicts(groups),

@@ -154,7 +154,7 @@ class Selection:
         self._size = problems_per_step
         self._drop = drop
         self._by_id = {p.id: p for name in self._weights for p in sets[name]}
-        self._floors = self._floor_of_sets(sets, floor)
+        self._floors = {n: min(floor or p, len(sets[n])) for n, p in self._places.items()}
         self._owed: dict[str, float] = {}
         self._counts: dict[str, tuple[int, int]] = {}
         self.epoch = 1
@@ -191,8 +191,7 @@ class Selection:
     @property
     def short_sets(self) -> list[tuple[str, int, int]]:
         """(set, its problems, its places in a step) of sets that cannot fill their places."""
-        total = sum(self._weights.values())
-        places = {n: -int(-self._size * w // total) for n, w in self._weights.items()}
+        places = self._places
         sizes = {n: len(pool.ids) + len(self.dropped[n]) for n, pool in self.pools.items()}
         return [(n, sizes[n], places[n]) for n in self._weights if sizes[n] < places[n]]
 
@@ -267,14 +266,11 @@ class Selection:
         version, internal, gauss = state["rng"]
         self._rng.setstate((version, tuple(internal), gauss))
 
-    def _floor_of_sets(self, sets: Mapping[str, Sequence[Problem]], floor: int) -> dict[str, int]:
-        """The floor of each set: the setting, or one step's share rounded up."""
+    @property
+    def _places(self) -> dict[str, int]:
+        """Each set's share of a step, rounded up."""
         total = sum(self._weights.values())
-        floors = {}
-        for name, weight in self._weights.items():
-            share = -int(-self._size * weight // total)
-            floors[name] = min(floor or share, len(sets[name]))
-        return floors
+        return {name: -int(-self._size * w // total) for name, w in self._weights.items()}
 
     def _revive_at_start(self) -> list[Resampled]:
         """Bring problems back when what earlier stages dropped leaves a set below its floor."""
