@@ -24,7 +24,7 @@ SCRIPT = {
     ECHO: (CaseOutput("ok", stdout="cba\n"),),
     BROKEN: (CaseOutput("crashed", error="ValueError: no"),),
 }
-QUICK = Limits(timeout_s=0.4)
+QUICK = Limits(timeout_s=0.4, output_kib=64)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def run_one(sandbox: Sandbox, program: str, *inputs: FunctionCall | Stdin) -> li
 def test_results_come_back_in_the_order_of_the_jobs(sandbox: Sandbox) -> None:
     jobs = [Job(f"a{i}", ADD, (call(1, 2), call("x", "y"))) for i in range(6)]
     jobs.insert(2, Job("e", ECHO, (Stdin("abc\n"),)))
-    results = sandbox.run(jobs)
+    results = list(sandbox.run(jobs))
     assert [result.id for result in results] == [job.id for job in jobs]
     assert [output.value for output in results[0].outputs] == [3, "xy"]
     assert results[2].outputs[0].stdout == "cba\n"
@@ -64,12 +64,12 @@ def test_an_exception_of_the_program_is_a_crash(sandbox: Sandbox) -> None:
 
 
 def test_no_jobs_no_results(sandbox: Sandbox) -> None:
-    assert sandbox.run([]) == []
+    assert list(sandbox.run([])) == []
 
 
 def test_two_jobs_with_one_id_are_an_error(sandbox: Sandbox) -> None:
     with pytest.raises(ValueError, match="same id"):
-        sandbox.run([Job("1", ADD, ()), Job("1", ADD, ())])
+        list(sandbox.run([Job("1", ADD, ()), Job("1", ADD, ())]))
 
 
 def test_it_describes_itself_in_a_sentence(sandbox: Sandbox) -> None:
@@ -205,7 +205,7 @@ from srpo.sandbox import *
 from srpo.sandbox.forkserver import ForkServerSandbox
 sandbox = ForkServerSandbox(workers=1)
 print(sandbox._pool.first().pid, flush=True)
-sandbox.run([Job("1", "while True: pass", (Stdin(""),), Limits(timeout_s=60))])
+list(sandbox.run([Job("1", "while True: pass", (Stdin(""),), Limits(timeout_s=60))]))
 """
 
 

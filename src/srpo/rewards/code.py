@@ -114,10 +114,10 @@ def check_programs(
         Job(str(i_job), program, tuple(map(_input, problem.tests)), limits)
         for i_job, ((_, program), problem) in enumerate(todo.items())
     ]
-    results = sandbox.run(jobs) if jobs else []
+    results = {result.id: result for result in sandbox.run(jobs)}
     findings = {
-        key: _judge(problem.tests, result)
-        for (key, problem), result in zip(todo.items(), results, strict=True)
+        key: _judge(problem.tests, results[str(i_job)])
+        for i_job, (key, problem) in enumerate(todo.items())
     }
     ungradable = CodeFinding(Verdict.UNGRADABLE, note="the problem has no tests")
     return [findings.get((problem.id, program), ungradable) for problem, program in items]

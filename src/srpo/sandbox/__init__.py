@@ -2,24 +2,29 @@
 
 A job holds a program and its inputs, never an expected output: the caller compares. So a
 program gains nothing by reading its own process, lying about equality, or exiting with 0.
+The one input that judges by itself, `Asserts`, runs the trusted tests in a process of their
+own, which talks to the program over a channel of plain values.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias
 
 from srpo.types import Json
 
 CaseStatus: TypeAlias = Literal[
-    "ok", "timed_out", "crashed", "too_much_output", "not_plain", "not_run"
+    "ok", "failed", "timed_out", "crashed", "too_much_output", "not_plain", "not_run"
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class FunctionCall:
     """One input: call `function(*args)` in the loaded program.
+
+    If the program has no such function but a class `Solution` with such a method, that is
+    called on a new `Solution()`.
 
     >>> FunctionCall("add", (1, 2)).args
     (1, 2)
@@ -41,6 +46,26 @@ class Stdin:
 
 
 @dataclass(frozen=True, slots=True)
+class Asserts:
+    """One input: trusted tests, run in another process than the program they test.
+
+    `setup` and then `tests` are executed; names that neither defines are looked up in the
+    untrusted program. If that leaves a function `check` (HumanEval), it is called with
+    `entry_point`. The output is `ok` if nothing was raised, `failed` if something was.
+
+    >>> Asserts("assert add(1, 2) == 3").entry_point
+    ''
+    """
+
+    tests: str
+    setup: str = ""
+    entry_point: str = ""
+
+
+CaseInput: TypeAlias = FunctionCall | Stdin | Asserts
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """What a program may use.
 
@@ -49,22 +74,9 @@ class Limits:
     """
 
     timeout_s: float = 2.0  # wall time of loading, of each call, and of each script run
-    memory_mib: int = 512  # address space
-    output_kib: int = 64  # of one case: the returned value as text, or the standard output
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One program with all the inputs it is to be run on.
-
-    >>> Job("7", "def add(a, b): return a + b", (FunctionCall("add", (1, 2)),)).limits.memory_mib
-    512
-    """
-
-    id: str  # unique within one call of `run`
-    program: str
-    inputs: tuple[FunctionCall | Stdin, ...]
-    limits: Limits = field(default_factory=Limits)
+    program_timeout_s: float = 20.0  # wall time of all inputs of a job together
+    memory_mib: int = 512  # address space of a process
+    output_kib: int = 1024  # of one case: the returned value as text, or the standard output
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +88,27 @@ class CaseOutput:
     """
 
     status: CaseStatus
-    value: object = None  # of a function call with status ok: a plain value (see `wire`)
+    value: object = None  # of a function call with status ok: a plain value (see `channel`)
     stdout: str = ""  # of a script with status ok
     error: str = ""  # in a few words, as the program's process told it: not to be trusted
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One program with all the inputs it is to be run on, in this order.
+
+    `keep_going` is asked in the caller's process after each output (with the input's place from
+    0); if it says no, the inputs after it are `not_run`.
+
+    >>> Job("7", "def add(a, b): return a + b", (FunctionCall("add", (1, 2)),)).limits.memory_mib
+    512
+    """
+
+    id: str  # unique within one call of `run`
+    program: str
+    inputs: tuple[CaseInput, ...]
+    limits: Limits = field(default_factory=Limits)
+    keep_going: Callable[[int, CaseOutput], bool] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,18 +122,21 @@ class JobResult:
     id: str
     outputs: tuple[CaseOutput, ...]
     infra_error: str = ""  # not empty: says nothing about the program
+    seconds: float = 0.0  # wall time of the job, waiting for a server aside
 
 
 class Sandbox(Protocol):
     """Runs untrusted programs. Safe to call from several threads."""
 
-    def run(self, jobs: Sequence[Job]) -> list[JobResult]:
-        """Run all jobs; results in the order of the jobs.
+    def run(self, jobs: Iterable[Job]) -> Iterator[JobResult]:
+        """Run all jobs; results come in the order in which the jobs end, by their ids.
 
+        Jobs are taken from the iterable as servers get free, so that an endless one is fine.
         Function calls share one process, in which the program is loaded once; each script run
         has a process of its own. A time-out ends the job: the inputs after it are `not_run`,
         as are the calls after one that ended the process. A failure of the sandbox itself is
-        a result with `infra_error`, never an exception. Two jobs with one id: ValueError.
+        a result with `infra_error`, never an exception. An id that comes twice: ValueError.
+        Closing the iterator early waits for the jobs in hand.
         """
         ...
 
@@ -114,9 +147,3 @@ class Sandbox(Protocol):
     def close(self) -> None:
         """End all processes. Calling it again does nothing."""
         ...
-
-
-def check_ids(jobs: Sequence[Job]) -> None:
-    """Raise ValueError if two jobs share an id."""
-    if len({job.id for job in jobs}) != len(jobs):
-        raise ValueError("two jobs have the same id")

@@ -10,12 +10,12 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import get_args
 
 from srpo.errors import InfraError
-from srpo.sandbox import CaseOutput, CaseStatus, FunctionCall, Job, JobResult, Stdin, check_ids
+from srpo.sandbox import CaseOutput, CaseStatus, FunctionCall, Job, JobResult, Stdin
 from srpo.sandbox.wire import decode_value
 from srpo.sandbox.workers import WorkerPool, clean_env
 
@@ -36,10 +36,12 @@ class ForkServerSandbox:
         env = {**clean_env(), "PYTHONHASHSEED": "0", "MALLOC_ARENA_MAX": "1"}
         self._pool = WorkerPool(workers or cores, _COMMAND, env)
 
-    def run(self, jobs: Sequence[Job]) -> list[JobResult]:
+    def run(self, jobs: Iterable[Job]) -> Iterator[JobResult]:
         """Run all jobs; see `Sandbox.run`."""
-        check_ids(jobs)
-        return self._pool.map(self._run_one, jobs)
+        waiting = list(jobs)
+        if len({job.id for job in waiting}) != len(waiting):
+            raise ValueError("two jobs have the same id")
+        yield from self._pool.map(self._run_one, waiting)
 
     def _run_one(self, job: Job) -> JobResult:
         limit_s = job.limits.timeout_s * (len(job.inputs) + 2) + _SLACK_S

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from srpo.sandbox import CaseOutput, Job, JobResult, check_ids
+from srpo.sandbox import CaseOutput, Job, JobResult
 
 
 class ScriptedSandbox:
@@ -15,7 +15,7 @@ class ScriptedSandbox:
     jobs of all calls, in order.
 
     >>> sandbox = ScriptedSandbox({"p": (CaseOutput("ok", value=3),)})
-    >>> sandbox.run([Job("1", "p", ())])[0].outputs[0].value
+    >>> next(sandbox.run([Job("1", "p", ())])).outputs[0].value
     3
     """
 
@@ -26,13 +26,16 @@ class ScriptedSandbox:
         self.infra_error = infra_error
         self.seen: list[Job] = []
 
-    def run(self, jobs: Sequence[Job]) -> list[JobResult]:
+    def run(self, jobs: Iterable[Job]) -> Iterator[JobResult]:
         """Look every job's program up; see `Sandbox.run`."""
-        check_ids(jobs)
-        self.seen += jobs
-        if self.infra_error:
-            return [JobResult(job.id, (), infra_error=self.infra_error) for job in jobs]
-        return [JobResult(job.id, self._outputs(job)) for job in jobs]
+        ids: set[str] = set()
+        for job in jobs:
+            if job.id in ids:
+                raise ValueError(f"two jobs have the same id: {job.id!r}")
+            ids.add(job.id)
+            self.seen.append(job)
+            outputs = () if self.infra_error else self._outputs(job)
+            yield JobResult(job.id, outputs, infra_error=self.infra_error)
 
     def _outputs(self, job: Job) -> tuple[CaseOutput, ...]:
         unknown = [CaseOutput("crashed", error="not in the script")] * len(job.inputs)
