@@ -49,9 +49,10 @@ class Stdin:
 class Asserts:
     """One input: trusted tests, run in another process than the program they test.
 
-    `setup` and then `tests` are executed; names that neither defines are looked up in the
-    untrusted program. If that leaves a function `check` (HumanEval), it is called with
-    `entry_point`. The output is `ok` if nothing was raised, `failed` if something was.
+    `setup` and then `tests` are executed; `entry_point`, and names that neither of them
+    defines, are looked up in the untrusted program. If that leaves a function `check`
+    (HumanEval) and there is an entry point, it is called with that. The output is `ok` if
+    nothing was raised, `failed` if something was.
 
     >>> Asserts("assert add(1, 2) == 3").entry_point
     ''
@@ -109,6 +110,7 @@ class Job:
     inputs: tuple[CaseInput, ...]
     limits: Limits = field(default_factory=Limits)
     keep_going: Callable[[int, CaseOutput], bool] | None = None
+    prelude: str = ""  # trusted text, executed before the program in its process: imports
 
 
 @dataclass(frozen=True, slots=True)
