@@ -34,6 +34,7 @@ CALLS: tuple[CodeCase, ...] = (
     FunctionCase("add", ("x", "y"), "xy"),
 )
 CANARY = "canary-5d1f0c"
+PROGRAMS = Path(__file__).parents[2] / "src/srpo/rewards/exploits/programs"
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Program:
 
 def load(prefix: str) -> list[Program]:
     programs = []
-    for path in sorted((Path(__file__).parent / "programs").glob(f"{prefix}*.py")):
+    for path in sorted(PROGRAMS.glob(f"{prefix}*.py")):
         text = path.read_text(encoding="utf-8")
         first = text.partition("\n")[0]
         programs.append(Program(path.stem, text, json.loads(first[first.index("{") :])))
