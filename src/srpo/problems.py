@@ -13,8 +13,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from srpo.case_rows import case_row
 from srpo.errors import ProblemFileError
-from srpo.problem_rows import FIELDS, BadRowError, case_row, parse_row, problem_row
+from srpo.problem_rows import FIELDS, parse_row, problem_row
+from srpo.row_words import BadRowError
 from srpo.types import CodeCase, Domain, Json, Problem
 
 JSONL_SUFFIXES = (".jsonl", ".ndjson")

@@ -64,17 +64,34 @@ class FunctionCase:
 
 @dataclass(frozen=True, slots=True)
 class StdioCase:
-    r"""Run the program with `stdin` and expect `stdout`, up to trailing white space.
+    r"""Run the program with `stdin` and expect `stdout`, as its checker compares outputs.
 
-    >>> StdioCase(stdin="1 2\n", stdout="3\n").stdout
-    '3\n'
+    >>> StdioCase(stdin="1 2\n", stdout="3\n").checker
+    'lines'
     """
 
     stdin: str
     stdout: str
+    checker: str = "lines"  # a name that srpo.rewards.code_output knows
 
 
-CodeCase: TypeAlias = FunctionCase | StdioCase
+@dataclass(frozen=True, slots=True)
+class AssertCase:
+    """Execute `setup` and `tests`, which assert something about the program.
+
+    If they define `check` and there is an entry point, `check(entry point)` is called. What
+    neither defines, and the entry point, is looked up in the program.
+
+    >>> AssertCase("assert add(1, 2) == 3").entry_point
+    ''
+    """
+
+    tests: str  # trusted Python; raising means failed
+    setup: str = ""  # trusted Python before it: imports, helpers, or HumanEval's prompt
+    entry_point: str = ""  # the function under test
+
+
+CodeCase: TypeAlias = FunctionCase | StdioCase | AssertCase
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,8 +208,10 @@ class Rollout:
     sampler_logprobs: tuple[float, ...]
     stop_reason: StopReason
     verdict: Verdict | None = None  # None until graded
-    passed_frac: float | None = None  # code: share of test cases passed, when all were run
+    passed_frac: float | None = None  # code: cases known to pass / all cases; a lower bound
+    failed_case: int | None = None  # code: the first case that failed, from 0
     thinks: bool = False  # True if the completion holds a thinking part that is not blank
+    parts: dict[str, float] = field(default_factory=dict)  # what was measured, without weights
     reward_parts: dict[str, float] = field(default_factory=dict)  # weighted; they sum to reward
     reward: float | None = None  # None if not gradable
     advantage: float = 0.0
