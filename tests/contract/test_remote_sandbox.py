@@ -73,7 +73,7 @@ def test_plain_values_arrive_as_they_are(
     assert output.value == value and type(output.value) is type(value)
 
 
-@pytest.mark.parametrize("expression", ["object()", "b'x'", "1j", "add"])
+@pytest.mark.parametrize("expression", ["object()", "(x for x in [1])", "sum", "add"])
 def test_other_values_do_not(sandbox: RemoteSandbox, expression: str) -> None:
     (output,) = run_one(sandbox, f"def add(a, b): return {expression}", call(1, 2))
     assert output.status == "not_plain"
@@ -192,13 +192,14 @@ def test_what_a_function_prints_is_no_matter(sandbox: RemoteSandbox) -> None:
 
 def test_forged_lines_are_no_better_than_values(sandbox: RemoteSandbox) -> None:
     # The program finds the mark and writes a line for its own call: that value, no more, counts.
+    # Ygc= is b"b\x07", the encoded 7.
     program = (
         "import json, os, sys\n"
         "def add(a, b):\n"
         "    frame = sys._getframe()\n"
         "    while 'asked' not in frame.f_locals:\n        frame = frame.f_back\n"
         "    mark = frame.f_locals['asked']['mark']\n"
-        '    for line in \'["v", 0, "7"]\', \'["v", true, "7"]\', \'["v", 0, 7]\', \'[[\':\n'
+        '    for line in \'["v", 0, "Ygc="]\', \'["v", true, "Ygg="]\', \'["v", 0, 8]\', \'[[\':\n'
         "        os.write(frame.f_locals['speaker']._out, f'\\n{mark}{line}\\n'.encode())\n"
         "    return os._exit(0) if a else 8\n"
     )
@@ -208,8 +209,8 @@ def test_forged_lines_are_no_better_than_values(sandbox: RemoteSandbox) -> None:
 
 def test_a_value_that_cannot_be_decoded_is_not_plain(sandbox: RemoteSandbox) -> None:
     program = (
-        "import sys\ndef add(a, b):\n    sys.modules['srpo.sandbox.remote_driver'].encode_value"
-        " = lambda *_: '{\"q\": 1}'\n"
+        "import sys\ndef add(a, b):\n"
+        "    sys.modules['srpo.sandbox.remote_driver'].encode = lambda *_: b'?'\n"
     )
     assert statuses(run_one(sandbox, program, call(1, 2))) == ["not_plain"]
 

@@ -7,6 +7,7 @@ import json
 import socket
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -292,7 +293,9 @@ LINE = (
     st.text(max_size=20)
     | JSON.map(json.dumps)
     | st.tuples(
-        st.sampled_from("xvnmez"), st.integers(-1, 4), st.text(max_size=9) | JSON.map(json.dumps)
+        st.sampled_from("xvnmez"),
+        st.integers(-1, 4),
+        st.text(max_size=9) | st.binary(max_size=9).map(lambda data: b64encode(data).decode()),
     ).map(json.dumps)
 )
 

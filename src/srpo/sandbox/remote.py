@@ -179,7 +179,7 @@ class RemoteSandbox:
             "",
             stop,
             num_parts=len(calls) + 1,
-            max_bytes=2 * max_bytes * len(calls),  # brackets and tags may double a value's text
+            max_bytes=max_bytes * len(calls),
         )
         if num_bytes(ran.stdout) >= self._whole_bytes and not is_complete(ran, mark):
             raise InfraError(self._cut_text())
@@ -320,7 +320,7 @@ def _driver(job: Job, calls: Sequence[FunctionCall], mark: str) -> str:
 def _driver_text() -> str:
     """A script that makes the two modules which the driver consists of, out of their text."""
     lines = ["import sys, types"]
-    for name in ("wire", "remote_driver"):
+    for name in ("encoding", "remote_driver"):
         text = (_FOLDER / f"{name}.py").read_text(encoding="utf-8")
         lines += [
             f"module = sys.modules['srpo.sandbox.{name}'] = types.ModuleType('{name}')",

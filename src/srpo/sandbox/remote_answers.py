@@ -6,6 +6,7 @@ program: it raises `RequestError`, and the job ends as an infrastructure error.
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 import re
@@ -14,8 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from srpo.sandbox import CaseOutput
+from srpo.sandbox.decoding import decode
 from srpo.sandbox.remote_http import AnswerTooLargeError, RequestError, printable
-from srpo.sandbox.wire import decode_value
 
 # How an answer about a program begins, in the order in which the service writes its fields.
 _ABOUT_A_PROGRAM = re.compile(rb'\s*\{\s*"status"\s*:\s*"(Success|Failed)"')
@@ -174,8 +175,8 @@ def _call_output(kind: str, text: str) -> CaseOutput:
     if kind == "n":
         return CaseOutput("not_plain", error=printable(text))
     try:
-        return CaseOutput("ok", value=decode_value(text))
-    except ValueError as error:  # written by the program itself: the encoder never writes this
+        return CaseOutput("ok", value=decode(base64.b64decode(text, validate=True)))
+    except ValueError as error:  # the program wrote it: the encoder does not write such bytes
         return CaseOutput("not_plain", error=printable(str(error)))
 
 

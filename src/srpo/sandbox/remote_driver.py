@@ -6,6 +6,7 @@ so the program that shares its process gains nothing by changing it or by writin
 
 from __future__ import annotations
 
+import base64
 import faulthandler
 import json
 import os
@@ -14,7 +15,7 @@ import sys
 import types
 from typing import Any
 
-from srpo.sandbox.wire import NotPlainError, TooLargeError, encode_value
+from srpo.sandbox.encoding import NotPlainError, TooLargeError, encode
 
 _MAX_ERROR_CHARS = 200
 
@@ -24,8 +25,8 @@ def run_calls(request: str) -> None:
 
     The request is JSON: `mark` (begins every line), `prelude`, `program`, `calls` (pairs of a
     name and the arguments as JSON text), `timeout_s` (of loading, and of each call) and
-    `max_bytes` (of a value as text). A line is the mark and a JSON list: kind, place of the
-    call, text. Kinds: x not loaded, v value, n not plain, m too much output, e error, z the end.
+    `max_bytes` (of an encoded value). A line is the mark and a JSON list: kind, place of the call,
+    text. Kinds: x not loaded, v value (base64), n not plain, m too much output, e error, z the end.
     """
     asked = json.loads(request)
     speaker = _Speaker(asked["mark"], asked["timeout_s"])
@@ -76,7 +77,7 @@ def _loaded(prelude: str, program: str, speaker: _Speaker) -> types.ModuleType:
 def _call(module: types.ModuleType, name: str, arguments: str, max_bytes: int) -> tuple[str, str]:
     try:
         value = _function(module, name)(*json.loads(arguments))
-        return "v", encode_value(value, max_bytes)
+        return "v", base64.b64encode(encode(value, max_bytes)).decode("ascii")
     except NotPlainError as error:
         return "n", str(error)[:_MAX_ERROR_CHARS]
     except TooLargeError:
