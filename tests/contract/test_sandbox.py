@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from srpo.errors import SandboxError
 from srpo.sandbox import CaseOutput, FunctionCall, Job, Limits, Sandbox, Stdin
-from srpo.sandbox.forkserver import ForkServerSandbox
+from srpo.sandbox.local import LocalSandbox
 from srpo.sandbox.scripted import ScriptedSandbox
 
 ADD = "def add(a, b):\n    return a + b\n"
@@ -28,14 +29,14 @@ QUICK = Limits(timeout_s=0.4, output_kib=64)
 
 
 @pytest.fixture(scope="module")
-def local() -> Iterator[ForkServerSandbox]:
-    sandbox = ForkServerSandbox(workers=2)
+def local() -> Iterator[LocalSandbox]:
+    sandbox = LocalSandbox(workers=2)
     yield sandbox
     sandbox.close()
 
 
 @pytest.fixture(params=["local", "scripted"])
-def sandbox(request: pytest.FixtureRequest, local: ForkServerSandbox) -> Sandbox:
+def sandbox(request: pytest.FixtureRequest, local: LocalSandbox) -> Sandbox:
     return local if request.param == "local" else ScriptedSandbox(SCRIPT)
 
 
@@ -49,13 +50,14 @@ def run_one(sandbox: Sandbox, program: str, *inputs: FunctionCall | Stdin) -> li
     return list(result.outputs)
 
 
-def test_results_come_back_in_the_order_of_the_jobs(sandbox: Sandbox) -> None:
+def test_every_job_has_one_result_under_its_id(sandbox: Sandbox) -> None:
     jobs = [Job(f"a{i}", ADD, (call(1, 2), call("x", "y"))) for i in range(6)]
     jobs.insert(2, Job("e", ECHO, (Stdin("abc\n"),)))
     results = list(sandbox.run(jobs))
-    assert [result.id for result in results] == [job.id for job in jobs]
-    assert [output.value for output in results[0].outputs] == [3, "xy"]
-    assert results[2].outputs[0].stdout == "cba\n"
+    assert sorted(result.id for result in results) == sorted(job.id for job in jobs)
+    by_id = {result.id: result.outputs for result in results}
+    assert [output.value for output in by_id["a0"]] == [3, "xy"]
+    assert by_id["e"][0].stdout == "cba\n"
 
 
 def test_an_exception_of_the_program_is_a_crash(sandbox: Sandbox) -> None:
@@ -93,38 +95,40 @@ def test_a_scripted_sandbox_can_be_told_to_fail() -> None:
         ("0.1", 0.1),
         ("float('-inf')", float("-inf")),
         ("'\u00e9\\ud800'", "\u00e9\ud800"),
+        ("b'x'", b"x"),
+        ("1j", 1j),
         ("(1, [2, {3: {4}}])", (1, [2, {3: {4}}])),
         ("__import__('collections').Counter('aab')", {"a": 2, "b": 1}),
         ("__import__('enum').IntEnum('E', 'X').X", 1),
     ],
 )
 def test_plain_values_arrive_as_they_are(
-    local: ForkServerSandbox, expression: str, value: object
+    local: LocalSandbox, expression: str, value: object
 ) -> None:
     (output,) = run_one(local, f"def add(a, b): return {expression}", call(1, 2))
     assert output.status == "ok"
     assert output.value == value and type(output.value) is type(value)
 
 
-@pytest.mark.parametrize("expression", ["object()", "b'x'", "1j", "(x for x in [1])", "add"])
-def test_other_values_do_not(local: ForkServerSandbox, expression: str) -> None:
+@pytest.mark.parametrize("expression", ["object()", "(x for x in [1])", "add"])
+def test_other_values_do_not(local: LocalSandbox, expression: str) -> None:
     (output,) = run_one(local, f"def add(a, b): return {expression}", call(1, 2))
     assert output.status == "not_plain"
 
 
-def test_every_call_gets_fresh_arguments(local: ForkServerSandbox) -> None:
+def test_every_call_gets_fresh_arguments(local: LocalSandbox) -> None:
     program = "def add(a, b):\n    a.append(b)\n    return len(a)\n"
     outputs = run_one(local, program, call([1], 1), call([1], 1))
     assert [output.value for output in outputs] == [2, 2]
 
 
-def test_a_crash_in_one_call_leaves_the_others(local: ForkServerSandbox) -> None:
+def test_a_crash_in_one_call_leaves_the_others(local: LocalSandbox) -> None:
     program = "def add(a, b):\n    return b // a\n"
     outputs = run_one(local, program, call(1, 2), call(0, 2), call(2, 2))
     assert [output.status for output in outputs] == ["ok", "crashed", "ok"]
 
 
-def test_a_time_out_ends_the_job(local: ForkServerSandbox) -> None:
+def test_a_time_out_ends_the_job(local: LocalSandbox) -> None:
     program = "def add(a, b):\n    while a: pass\n    return b\n"
     start_s = time.monotonic()
     outputs = run_one(local, program, call(0, 2), call(1, 2), call(0, 2))
@@ -132,32 +136,32 @@ def test_a_time_out_ends_the_job(local: ForkServerSandbox) -> None:
     assert time.monotonic() - start_s < 2.0
 
 
-def test_each_call_has_its_own_time(local: ForkServerSandbox) -> None:
+def test_each_call_has_its_own_time(local: LocalSandbox) -> None:
     # four times 0.25 s are more than the limit of 0.4 s for one
     program = "import time\ndef add(a, b):\n    time.sleep(0.25)\n    return a\n"
     outputs = run_one(local, program, *[call(i, 0) for i in range(4)])
     assert [output.value for output in outputs] == [0, 1, 2, 3]
 
 
-def test_too_much_output_is_named(local: ForkServerSandbox) -> None:
+def test_too_much_output_is_named(local: LocalSandbox) -> None:
     (script,) = run_one(local, "print('x' * 10**6)", Stdin(""))
     (value,) = run_one(local, "def add(a, b): return 'x' * 10**6", call(1, 2))
     assert script.status == value.status == "too_much_output"
 
 
-def test_calls_and_scripts_in_one_job_keep_their_places(local: ForkServerSandbox) -> None:
+def test_calls_and_scripts_in_one_job_keep_their_places(local: LocalSandbox) -> None:
     program = "def add(a, b):\n    return a + b\nif __name__ == '__main__':\n    print(input())\n"
     outputs = run_one(local, program, Stdin("one\n"), call(1, 2), Stdin("two\n"))
     assert [outputs[0].stdout, outputs[1].value, outputs[2].stdout] == ["one\n", 3, "two\n"]
 
 
-def test_random_and_hash_are_the_same_in_every_run(local: ForkServerSandbox) -> None:
+def test_random_and_hash_are_the_same_in_every_run(local: LocalSandbox) -> None:
     program = "import random\ndef add(a, b): return [random.random(), hash('x')]"
     values = [run_one(local, program, call(1, 2))[0].value for _ in range(6)]
     assert len({str(value) for value in values}) == 1
 
 
-def test_nothing_is_left_in_the_scratch_folder(local: ForkServerSandbox) -> None:
+def test_nothing_is_left_in_the_scratch_folder(local: LocalSandbox) -> None:
     program = (
         "import os\nprint(os.listdir('.'))\nos.makedirs('a/b')\nopen('a/b/c', 'w').write('x')\n"
     )
@@ -167,23 +171,33 @@ def test_nothing_is_left_in_the_scratch_folder(local: ForkServerSandbox) -> None
 
 
 def test_a_dead_server_is_replaced_and_the_job_run_again() -> None:
-    sandbox = ForkServerSandbox(workers=1)
+    sandbox = LocalSandbox(workers=1)
     try:
-        server = sandbox._pool.first()
-        assert isinstance(server.hello, dict)
-        os.kill(server.pid, signal.SIGKILL)
+        run_one(sandbox, ADD, call(1, 2))
+        (before,) = sandbox.pids()
+        os.kill(before, signal.SIGKILL)
         (output,) = run_one(sandbox, ADD, call(1, 2))
         assert output.value == 3
-        assert not Path(server.hello["scratch"]).exists()
+        (after,) = sandbox.pids()
+        assert after != before
     finally:
         sandbox.close()
 
 
 def test_a_server_that_never_starts_is_an_infra_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("srpo.sandbox.forkserver._COMMAND", ["/bin/false"])
-    sandbox = ForkServerSandbox(workers=1)
+    sandbox = LocalSandbox(workers=1, strength="landlock")
+    assert sandbox.strength == "landlock"
+    monkeypatch.setattr("srpo.sandbox.client._PYTHON", ("/bin/false",))
     (result,) = sandbox.run([Job("1", ADD, (call(1, 2),))])
-    assert "could not start" in result.infra_error
+    assert result.infra_error == "the sandbox failed twice (the sandbox's server has ended)"
+
+
+def test_without_any_strength_it_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("srpo.sandbox.client._PYTHON", ("/bin/false",))
+    with pytest.raises(
+        SandboxError, match=r"namespaces: .*; landlock: .*; seccomp: .*allow_unsafe"
+    ):
+        LocalSandbox(workers=1).describe()
 
 
 def test_nothing_leaks() -> None:
@@ -191,33 +205,43 @@ def test_nothing_leaks() -> None:
         return len(list(Path("/proc/self/fd").iterdir()))
 
     before = count_fds()
-    sandbox = ForkServerSandbox(workers=2)
+    sandbox = LocalSandbox(workers=2)
     run_one(sandbox, ADD, call(1, 2))
-    pids = [server.pid for server in sandbox._pool._servers.values()]
+    pids = sandbox.pids()
     sandbox.close()
     sandbox.close()
     assert count_fds() == before
-    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+    assert pids and not any(Path(f"/proc/{pid}").exists() for pid in pids)
 
 
 TRAINER = """
 from srpo.sandbox import *
-from srpo.sandbox.forkserver import ForkServerSandbox
-sandbox = ForkServerSandbox(workers=1)
-print(sandbox._pool.first().pid, flush=True)
-list(sandbox.run([Job("1", "while True: pass", (Stdin(""),), Limits(timeout_s=60))]))
+from srpo.sandbox.local import LocalSandbox
+sandbox = LocalSandbox(workers=1, strength={strength!r})
+list(sandbox.run([Job("1", "1", (Stdin(""),))]))
+print(*sandbox.pids(), flush=True)
+list(sandbox.run([Job("1", "import time\\ntime.sleep(60)", (Stdin(""),), Limits(timeout_s=60))]))
 """
 
 
-def test_nothing_outlives_a_trainer_that_is_killed() -> None:
-    with subprocess.Popen([sys.executable, "-c", TRAINER], stdout=subprocess.PIPE) as trainer:
+def descendants(pid: int) -> list[int]:
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in children] + [
+        grandchild for child in children for grandchild in descendants(int(child))
+    ]
+
+
+@pytest.mark.parametrize("strength", ["namespaces", "landlock"])
+def test_nothing_outlives_a_trainer_that_is_killed(strength: str) -> None:
+    code = TRAINER.format(strength=strength)
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as trainer:
         assert trainer.stdout is not None
-        server = Path(f"/proc/{int(trainer.stdout.readline())}")
-        children = server / "task" / server.name / "children"
-        wait_until(lambda: bool(children.read_text()))
-        program = Path(f"/proc/{children.read_text().strip()}")
+        server = int(trainer.stdout.readline())
+        idle = len(descendants(server))
+        wait_until(lambda: len(descendants(server)) > idle)
+        running = [server, *descendants(server)]
         trainer.kill()
-    wait_until(lambda: not program.exists() and not server.exists())
+    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in running))
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

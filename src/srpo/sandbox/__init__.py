@@ -134,10 +134,11 @@ class Sandbox(Protocol):
         """Run all jobs; results come in the order in which the jobs end, by their ids.
 
         Jobs are taken from the iterable as servers get free, so that an endless one is fine.
-        Function calls share one process, in which the program is loaded once; each script run
-        has a process of its own. A time-out ends the job: the inputs after it are `not_run`,
-        as are the calls after one that ended the process. A failure of the sandbox itself is
-        a result with `infra_error`, never an exception. An id that comes twice: ValueError.
+        Function calls in a row share one process, in which the program is loaded once; each
+        script run has a process of its own. A time-out ends the job: the inputs after it are
+        `not_run`, as are those after a `keep_going` that said no. A failure of the sandbox
+        itself is a result with `infra_error`, never an exception. A second job of one id:
+        ValueError.
         Closing the iterator early waits for the jobs in hand.
         """
         ...

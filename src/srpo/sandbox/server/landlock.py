@@ -59,7 +59,7 @@ def _allow(rules_fd: int, path: str, rights: int) -> None:
     except OSError:
         return
     try:
-        if not os.path.isdir(path):  # noqa: PTH112 - rights of folders do not fit files
+        if not os.path.isdir(path):
             rights &= _FILE_RIGHTS
         rule = ctypes.create_string_buffer(struct.pack("=Qi", rights, path_fd), 12)
         if _libc.syscall(_ADD_RULE, rules_fd, _RULE_PATH_BENEATH, rule, 0) != 0:
@@ -68,6 +68,8 @@ def _allow(rules_fd: int, path: str, rights: int) -> None:
         os.close(path_fd)
 
 
-def apply_rules(rules_fd: int) -> bool:
-    """Restrict this process for good; needs no_new_privs. False if the kernel refuses."""
-    return int(_libc.syscall(_RESTRICT, rules_fd, 0)) == 0
+def apply_rules(rules_fd: int) -> None:
+    """Restrict this process for good; needs no_new_privs. Raises OSError if the kernel refuses."""
+    if _libc.syscall(_RESTRICT, rules_fd, 0) != 0:
+        error = ctypes.get_errno()
+        raise OSError(error, f"landlock_restrict_self: {os.strerror(error)}")

@@ -1,0 +1,74 @@
+"""The server's loop: one request, one program, one reply, until the parent closes its end."""
+
+from __future__ import annotations
+
+import array
+import importlib
+import json
+import os
+import random
+import socket
+import sys
+from typing import Any
+
+from srpo.sandbox.server import roles
+from srpo.sandbox.server.isolation import Isolation, Plan
+from srpo.sandbox.server.jobs import Job
+
+_PRELOADED = (
+    "abc array ast atexit bisect calendar cmath codecs collections contextlib copy dataclasses "
+    "datetime decimal enum fractions functools hashlib heapq io itertools json locale math numbers "
+    "operator queue random re select socket statistics string struct textwrap threading time "
+    "traceback types typing unicodedata"
+)
+_MAX_MESSAGE_BYTES, _MAX_FDS = 4096, 8
+
+
+def serve() -> None:
+    """Set up, say so, answer. The one argument is JSON: `control` (a descriptor) and the plan."""
+    asked = json.loads(sys.argv[1])
+    control = socket.socket(fileno=asked["control"])
+    sys.path[:] = asked["path"]
+    sys.argv[:] = ["solution.py"]
+    for name in _PRELOADED.split():
+        importlib.import_module(name)
+    roles.prepare()
+    for name in [name for name in sys.modules if name.split(".")[0] == "srpo"]:
+        del sys.modules[name]  # a program cannot import the grader
+    try:
+        isolation = Isolation(Plan.read(asked["plan"]), control)
+    except OSError as error:
+        control.send(f"failed {error.strerror or error}".encode()[:_MAX_MESSAGE_BYTES])
+        os._exit(1)
+    control.send(b"ready")
+    while True:
+        request, fds = _receive(control)
+        _answer(isolation, control, request, fds)
+
+
+def _receive(control: socket.socket) -> tuple[dict[str, Any], list[int]]:
+    """The next request with its descriptors. Ends the server when the parent is gone."""
+    while True:
+        space = socket.CMSG_SPACE(_MAX_FDS * array.array("i").itemsize)
+        text, extra, _, _ = control.recvmsg(_MAX_MESSAGE_BYTES, space)
+        if not text:
+            os._exit(0)
+        fds = array.array("i")
+        for _, _, data in extra:
+            fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
+        if fds:  # else it asks to end a program that has ended
+            return json.loads(text), list(fds)
+
+
+def _answer(
+    isolation: Isolation, control: socket.socket, request: dict[str, Any], fds: list[int]
+) -> None:
+    random.seed(0)  # programs share the server's state: the same program must draw the same
+    try:
+        job = Job(isolation, request, fds, roles.ROLES[request["role"]])
+        reply = job.watch(control)
+    except OSError as error:
+        reply = {"started": False, "error": str(error), "exit": 0, "killed": "", "seconds": 0.0}
+    for fd in fds:
+        os.close(fd)
+    control.send(json.dumps(reply).encode())
