@@ -1,0 +1,34 @@
+"""A bounded run of every fuzz target: its seeds, the seeds damaged, and arbitrary bytes."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.fuzz.targets import SEEDS, TARGETS
+
+
+@st.composite
+def damaged(draw: st.DrawFn, seeds: tuple[bytes, ...]) -> bytes:
+    """A seed in which a piece is replaced."""
+    seed = draw(st.sampled_from(seeds))
+    start = draw(st.integers(0, len(seed)))
+    end = draw(st.integers(start, len(seed)))
+    return seed[:start] + draw(st.binary(max_size=8)) + seed[end:]
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_any_bytes_keep_the_promises(name: str) -> None:
+    @settings(max_examples=200, deadline=None)
+    @given(st.binary(max_size=200) | st.text(max_size=80).map(str.encode) | damaged(SEEDS[name]))
+    def run(data: bytes) -> None:
+        TARGETS[name](data)
+
+    run()
+    for seed in SEEDS[name]:
+        assert TARGETS[name](seed) is None
+
+
+def test_every_target_has_seeds_that_are_no_errors() -> None:
+    assert SEEDS.keys() == TARGETS.keys() and all(SEEDS.values())
