@@ -25,16 +25,14 @@ def fence_command(
     if bwrap is None:
         raise SandboxError(f"the fence needs bwrap, which is not to be found; {_INSTALL}")
     arguments = ["--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
-    python = Path(command[0])
-    shown = [*readable, str(Path(__file__).parent)]
-    for place in dict.fromkeys([python, python.resolve()]):
-        shown += [str(place)]
-        config = place.parent.parent / "pyvenv.cfg"
-        shown += [str(config)] if config.exists() else []
-    for path in shown:
-        arguments += ["--ro-bind-try", path, path]
+    python = Path(command[0]).resolve()  # of a virtual environment it is a link to elsewhere
+    for path in (*readable, str(Path(__file__).parent), str(python)):
+        if Path(path).is_symlink() and Path(path).is_dir():  # /lib -> usr/lib
+            arguments += ["--symlink", str(Path(path).readlink()), path]
+        else:
+            arguments += ["--ro-bind", path, path]
     arguments += ["--dev", "/dev", "--tmpfs", "/tmp", "--bind", scratch, scratch]
-    return [bwrap, *arguments, "--chdir", "/", "--", *command]
+    return [bwrap, *arguments, "--chdir", "/", "--", str(python), *command[1:]]
 
 
 def find_bwrap() -> str | None:

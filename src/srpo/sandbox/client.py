@@ -79,8 +79,9 @@ class ServerClient:
 
     def __init__(self, strength: Strength, fence: str = "") -> None:
         self.strength = strength
-        self._root = tempfile.mkdtemp(prefix="srpo-root-")
-        self._scratch = tempfile.mkdtemp(prefix="srpo-scratch-")
+        self._fence = fence
+        # A place to mount a new root on, or a folder for programs where there is no new root.
+        self._folder = tempfile.mkdtemp(prefix="srpo-sandbox-")
         ours, theirs = socket.socketpair(socket.AF_UNIX, _KIND)
         self._control = ours
         self._busy = False
@@ -88,17 +89,17 @@ class ServerClient:
             with theirs:
                 command = [*_PYTHON, self._asked(theirs.fileno())]
                 self._process = subprocess.Popen(
-                    fence_command(command, fence, readable_paths(), self._scratch),
+                    fence_command(command, fence, readable_paths(), self._folder),
                     pass_fds=[theirs.fileno()],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
-                    stderr=None,
+                    stderr=subprocess.DEVNULL,
                     env=_ENVIRONMENT,
                     cwd="/",
                     start_new_session=True,  # Ctrl-C in the terminal is for the trainer alone
                 )
         except OSError as error:
-            self._remove_folders()
+            self._remove_folder()
             ours.close()
             raise SandboxError(f"the sandbox's server cannot be started: {error}") from None
         try:
@@ -108,14 +109,14 @@ class ServerClient:
             raise SandboxError(str(error)) from None
 
     def _asked(self, control_fd: int) -> str:
-        user_id = program_user(self.strength)
+        user_id = None if self._fence else program_user(self.strength)
         if self.strength == "landlock" and user_id is not None:
-            os.chown(self._scratch, user_id, user_id)
+            os.chown(self._folder, user_id, user_id)
         library = sysconfig.get_path("stdlib")
         plan = {
             "strength": self.strength,
-            "root": self._root,
-            "scratch": self._scratch,
+            "root": self._folder,
+            "scratch": self._folder,
             "readable": readable_paths(),
             "hidden": [f"{library}/{name}" for name in _PACKAGES],
             "user_id": user_id,
@@ -132,6 +133,8 @@ class ServerClient:
             word = self._receive(_START_TIMEOUT_S)
         if word != b"ready":
             raise ServerDiedError(word.decode("utf-8", "replace").removeprefix("failed "))
+        if self.strength.startswith("namespaces"):
+            self._remove_folder()  # the new root is mounted nowhere any more
 
     @property
     def pid(self) -> int:
@@ -193,13 +196,12 @@ class ServerClient:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._remove_folders()
+        self._remove_folder()
 
-    def _remove_folders(self) -> None:
-        for folder in (self._root, self._scratch):
-            with contextlib.suppress(OSError):
-                empty_folder(folder)
-                Path(folder).rmdir()
+    def _remove_folder(self) -> None:
+        with contextlib.suppress(OSError):
+            empty_folder(self._folder)
+            Path(self._folder).rmdir()
 
 
 def script_payload(program: str, prelude: str) -> bytes:

@@ -26,78 +26,83 @@ _PATIENCE_MS, _NAP_MS = 50, 2
 _MAX_ERROR_BYTES = 300
 
 
-class Job:
-    """A child that runs one program."""
+class Runner:
+    """Runs one program after another, each in a child of its own."""
 
-    def __init__(
-        self, isolation: Isolation, request: dict[str, Any], fds: Sequence[int], role: Role
-    ) -> None:
-        self.isolation = isolation
-        self.start_s = time.monotonic()
-        self.deadline_s = self.start_s + request["timeout_s"]
-        self._said_fd, write_fd = os.pipe()
+    def __init__(self, isolation: Isolation, control: socket.socket) -> None:
+        self._isolation = isolation
+        self._control = control
+        self._poll = select.poll()
+        self._poll.register(control.fileno(), select.POLLIN)
+
+    def run(self, request: dict[str, Any], fds: Sequence[int], role: Role) -> dict[str, Any]:
+        """Run a program to its end; the reply. Raises OSError if it cannot be started.
+
+        SystemExit if the parent is gone.
+        """
+        start_s = time.monotonic()
+        deadline_s = start_s + request["timeout_s"]
+        said_fd, write_fd = os.pipe()
         try:
-            self.pid = isolation.fork(
-                memory_mib=request["memory_mib"], file_bytes=request["file_bytes"]
-            )
-        except OSError:
-            os.close(self._said_fd)
+            memory_mib, file_bytes = request["memory_mib"], request["file_bytes"]
+            pid = self._isolation.fork(memory_mib=memory_mib, file_bytes=file_bytes)
+            if pid == 0:
+                _be_child(self._isolation, fds, write_fd, role)
+            # As little as can be from here until the child has ended: each page of memory that
+            # both touch has to be copied.
+            killed = self._wait(pid, deadline_s)
+            self._isolation.end(pid)  # also what it may have started
+            _, status = os.waitpid(pid, 0)
+        finally:
             os.close(write_fd)
-            raise
-        if self.pid == 0:
-            _be_child(isolation, fds, write_fd, role)
-        os.close(write_fd)
-
-    def watch(self, control: socket.socket) -> dict[str, Any]:
-        """Wait for its end, or end it; the reply. SystemExit if the parent is gone."""
-        killed = self._wait(control)
-        self.isolation.end(self.pid)  # also what it may have started
-        _, status = os.waitpid(self.pid, 0)
-        said = os.read(self._said_fd, _MAX_ERROR_BYTES)
-        os.close(self._said_fd)
-        self.isolation.clean()
+            said = os.read(said_fd, _MAX_ERROR_BYTES)
+            os.close(said_fd)
+        self._isolation.clean()
         return {
             "started": said == _STARTED,
             "error": said.removeprefix(_STARTED).decode("utf-8", "replace"),
             "exit": os.waitstatus_to_exitcode(status),
             "killed": killed,
-            "seconds": time.monotonic() - self.start_s,
+            "seconds": time.monotonic() - start_s,
         }
 
-    def _wait(self, control: socket.socket) -> str:
-        """Why it has to be killed; "" if it ended by itself."""
-        poll = select.poll()
-        poll.register(control.fileno(), select.POLLIN)
-        pid_fd = os.pidfd_open(self.pid) if hasattr(os, "pidfd_open") else -1
-        if pid_fd >= 0:
-            poll.register(pid_fd, select.POLLIN)
+    def _wait(self, pid: int, deadline_s: float) -> str:
+        """Why the child has to be killed; "" if it ended by itself."""
+        if not hasattr(os, "pidfd_open"):
+            return self._nap(pid, deadline_s)
+        pid_fd = os.pidfd_open(pid)
+        self._poll.register(pid_fd, select.POLLIN)
         try:
             while True:
-                left_ms = (self.deadline_s - time.monotonic()) * 1000
+                left_ms = (deadline_s - time.monotonic()) * 1000
                 if left_ms <= 0:
                     return "timeout"
-                ready = [
-                    fd
-                    for fd, _ in poll.poll(min(left_ms, _PATIENCE_MS if pid_fd >= 0 else _NAP_MS))
-                ]
-                if pid_fd in ready or (pid_fd < 0 and self._has_ended()):
-                    return ""
-                if control.fileno() in ready:
-                    self._leave_if_alone(control)
-                    return "asked"
-                if not ready and self.isolation.too_much_left():
+                ready = self._poll.poll(min(left_ms, _PATIENCE_MS))
+                if ready:
+                    return "" if any(fd == pid_fd for fd, _ in ready) else self._asked(pid)
+                if self._isolation.too_much_left():
                     return "scratch"
         finally:
-            if pid_fd >= 0:
-                os.close(pid_fd)
+            self._poll.unregister(pid_fd)
+            os.close(pid_fd)
 
-    def _has_ended(self) -> bool:
-        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    def _nap(self, pid: int, deadline_s: float) -> str:
+        """The same without descriptors of processes (macOS): look every other millisecond."""
+        how = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        while time.monotonic() < deadline_s:
+            if os.waitid(os.P_PID, pid, how) is not None:
+                return ""
+            if self._poll.poll(_NAP_MS):
+                return self._asked(pid)
+        return "timeout"
 
-    def _leave_if_alone(self, control: socket.socket) -> None:
-        if control.recv(16):
-            return
-        self.isolation.end(self.pid)
+    def _asked(self, pid: int) -> str:
+        """The parent wants the program ended, or is gone itself."""
+        if self._control.recv(16):
+            return "asked"
+        self._isolation.end(pid)
+        os.waitpid(pid, 0)
+        self._isolation.clean()
         os._exit(0)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from srpo.sandbox.server import roles
 from srpo.sandbox.server.isolation import Isolation, Plan
-from srpo.sandbox.server.jobs import Job
+from srpo.sandbox.server.jobs import Runner
 
 _PRELOADED = (
     "abc array ast atexit bisect calendar cmath codecs collections contextlib copy dataclasses "
@@ -40,10 +40,11 @@ def serve() -> None:
     except OSError as error:
         control.send(f"failed {error.strerror or error}".encode()[:_MAX_MESSAGE_BYTES])
         os._exit(1)
+    runner = Runner(isolation, control)
     control.send(b"ready")
     while True:
         request, fds = _receive(control)
-        _answer(isolation, control, request, fds)
+        control.send(json.dumps(_answer(runner, request, fds)).encode())
 
 
 def _receive(control: socket.socket) -> tuple[dict[str, Any], list[int]]:
@@ -60,15 +61,12 @@ def _receive(control: socket.socket) -> tuple[dict[str, Any], list[int]]:
             return json.loads(text), list(fds)
 
 
-def _answer(
-    isolation: Isolation, control: socket.socket, request: dict[str, Any], fds: list[int]
-) -> None:
+def _answer(runner: Runner, request: dict[str, Any], fds: list[int]) -> dict[str, Any]:
     random.seed(0)  # programs share the server's state: the same program must draw the same
     try:
-        job = Job(isolation, request, fds, roles.ROLES[request["role"]])
-        reply = job.watch(control)
+        return runner.run(request, fds, roles.ROLES[request["role"]])
     except OSError as error:
-        reply = {"started": False, "error": str(error), "exit": 0, "killed": "", "seconds": 0.0}
-    for fd in fds:
-        os.close(fd)
-    control.send(json.dumps(reply).encode())
+        return {"started": False, "error": str(error), "exit": 0, "killed": "", "seconds": 0.0}
+    finally:
+        for fd in fds:
+            os.close(fd)
