@@ -39,6 +39,7 @@ class RunState:
     progress: Progress = field(default_factory=Progress)  # of the stage
     selection: dict[str, Any] | None = None  # of the stage; None before its first step
     dropped: dict[str, list[str]] = field(default_factory=dict)  # by earlier stages, by set
+    grader: dict[str, Any] = field(default_factory=dict)  # which tests failed how often
     ending: str = ""  # the sentence the run ended with; empty while it goes on
 
 

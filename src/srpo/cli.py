@@ -151,6 +151,30 @@ def ledger(run: Path, problem: str | None) -> None:
             print_life(opened, problem)
 
 
+@commands.command()
+@click.argument("file", required=False, type=EXISTING)
+@click.option("--out", type=EXISTING, default=Path("-"), help="Verdicts; - for standard output.")
+@click.option("--overwrite", is_flag=True, help="Replace --out if it exists.")
+@click.option("--workers", type=click.IntRange(min=0), default=0, help="0: one a core.")
+@click.option("--timeout", type=float, help="Seconds for a test, or to compare two answers.")
+@click.option("--strength", default="auto", help="Isolation of programs: auto, namespaces, ...")
+@click.option("--allow-unsafe", is_flag=True, help="Run programs even without isolation.")
+@click.option("--selftest", is_flag=True, help="Try the known exploits here; takes no FILE.")
+def judge(file: Path | None, selftest: bool, **options: Any) -> int:
+    """Judge completions: rows of JSON Lines in FILE (- for standard input), verdicts out.
+
+    A row: {"id", "domain": "math" or "code", "completion", "answer" or "tests"}. Its verdict:
+    {"id", "verdict", "detail", "seconds", "parts"}. docs/rewards.md has the forms.
+    """
+    from srpo.judging import run_judge, run_selftest
+
+    if selftest and file is None:
+        return run_selftest(click.echo, **options)
+    if selftest or file is None:
+        raise click.UsageError("give FILE (- for standard input), or --selftest without a FILE")
+    return run_judge(file, lambda text: click.echo(f"srpo: {text}", err=True), **options)
+
+
 def _load(
     config: Path | None,
     model: str | None,

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Positive = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[int, Field(ge=0)]
+Strength = Literal["auto", "namespaces", "namespaces-per-program", "landlock", "seccomp"]
 
 
 class Section(BaseModel):
@@ -92,6 +93,27 @@ class RewardConfig(Section):
     language_mixing: float = Field(
         -0.1, description="times the share of letters in scripts that the prompt does not use"
     )
+    overlong: Literal["mask", "soft"] = Field(
+        "mask",
+        description="truncated answers: masked (see loss.mask_truncated), or DAPO's soft penalty",
+    )
+    overlong_weight: float = Field(
+        1.0, ge=0, description="times the soft penalty, which falls from 0 to -1"
+    )
+    overlong_buffer_tokens: NotNegative = Field(
+        0, description="the last tokens, over which it falls; 0: a fifth of max_completion_tokens"
+    )
+
+    @model_validator(mode="after")
+    def _says_one_thing(self) -> Self:
+        if self.overlong == "soft" and not self.overlong_weight:
+            raise ValueError('overlong = "soft" with overlong_weight 0 does nothing; use "mask"')
+        if self.overlong == "mask" and (self.overlong_weight != 1 or self.overlong_buffer_tokens):
+            raise ValueError(
+                'overlong_weight and overlong_buffer_tokens need overlong = "soft"; '
+                'with "mask" they do nothing'
+            )
+        return self
 
 
 class StageConfig(Section):
@@ -123,6 +145,11 @@ class StageConfig(Section):
             raise ValueError("a stage without problems: sets is empty")
         if not sum(self.sets.values()):
             raise ValueError("the weights of sets sum to zero; give at least one set some weight")
+        if self.reward.overlong_buffer_tokens > self.max_completion_tokens:
+            raise ValueError(
+                f"reward.overlong_buffer_tokens is {self.reward.overlong_buffer_tokens}, more than "
+                f"max_completion_tokens, {self.max_completion_tokens}"
+            )
         return self
 
 
@@ -131,7 +158,9 @@ class LossConfig(Section):
 
     clip_low: float = Field(0.20, gt=0, lt=1, description="ratio may fall to 1 - clip_low (ours)")
     clip_high: float = Field(0.28, gt=0, description="ratio may rise to 1 + clip_high (ours)")
-    mask_truncated: bool = Field(True, description="truncated answers get advantage zero")
+    mask_truncated: bool = Field(
+        True, description='truncated answers get advantage zero, unless reward.overlong is "soft"'
+    )
     count_truncated: bool = Field(
         True, description="truncated answers count in the group's mean and spread (ours)"
     )
@@ -171,13 +200,44 @@ class EvaluationConfig(Section):
 
 
 class VerifierConfig(Section):
-    """Limits on untrusted programs and on slow answers."""
+    """How answers are checked: limits on programs and comparisons, and their isolation."""
 
     code_timeout_s: float = Field(2.0, gt=0, description="wall time of a program on one test case")
+    code_program_timeout_s: float = Field(
+        20.0, gt=0, description="wall time of a program on all its test cases together"
+    )
     code_memory_mib: int = Field(512, ge=64, description="memory of a program")
-    code_output_kib: Positive = Field(64, description="output of a program on one test case")
+    code_output_kib: Positive = Field(1024, description="output of a program on one test case")
     code_workers: NotNegative = Field(0, description="programs run side by side; 0: one a core")
+    code_run_all: bool = Field(False, description="run the cases after the first failure as well")
+    strength: Strength = Field(
+        "auto", description="isolation of programs; auto: the strongest this machine allows"
+    )
+    allow_unsafe: bool = Field(
+        False, description="run programs where no isolation is possible, instead of stopping"
+    )
+    fence: Literal["", "bubblewrap"] = Field("", description="a second fence round the sandbox")
+    remote_url: str = Field("", description="a SandboxFusion service that runs programs instead")
     math_timeout_s: float = Field(2.0, gt=0, description="time to compare two math answers")
+    second_opinion_share: float = Field(
+        0.02, ge=0, le=1, description="share of math answers that another grader checks as well"
+    )
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if self.code_program_timeout_s < self.code_timeout_s:
+            raise ValueError(
+                f"code_program_timeout_s is {self.code_program_timeout_s}, less than "
+                f"code_timeout_s, {self.code_timeout_s}"
+            )
+        if self.remote_url and (self.fence or self.strength != "auto" or self.allow_unsafe):
+            raise ValueError(
+                "remote_url: the service isolates programs its own way; take out strength, fence "
+                "and allow_unsafe"
+            )
+        if self.remote_url and not self.remote_url.startswith(("http://", "https://")):
+            raise ValueError(f"remote_url must begin with http:// or https://: {self.remote_url}")
+        return self
 
 
 class CheckpointConfig(Section):

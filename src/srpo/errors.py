@@ -6,6 +6,7 @@
       ModelError                  a model or tokenizer cannot be loaded or used
       RunDirectoryError           a run directory exists, is missing or is damaged
       SandboxError                the sandbox could not be started
+      JudgeFileError              a file of rows to judge, or of verdicts, cannot be used
     InfraError                    a check could not be made; becomes the verdict `infra_error`
 
 Messages name the file, row or setting, say what is wrong, and what to do about it.
@@ -34,6 +35,10 @@ class RunDirectoryError(SrpoError):
 
 class SandboxError(SrpoError):
     """The sandbox that runs untrusted programs could not be started."""
+
+
+class JudgeFileError(SrpoError):
+    """A file of rows to judge cannot be read, or a file of verdicts cannot be written."""
 
 
 class InfraError(Exception):

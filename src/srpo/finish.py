@@ -28,6 +28,8 @@ def write_report(run: RunDirectory, config: Config, state: RunState, ledger: Led
     after = evaluations[-1] if evaluations and evaluations[-1].step == state.step else None
     notes = notes_of(config)
     never, drawn = ledger.never_solved()
+    opinions = run.read_opinions()
+    disagreements = [found for row in opinions for found in row["disagreements"]]
     facts = {
         "algorithm": config.algorithm,
         "model": config.model.name,
@@ -40,9 +42,13 @@ def write_report(run: RunDirectory, config: Config, state: RunState, ledger: Led
         "groups_with_signal": _signal_share(rows),
         "problems_drawn": drawn,
         "problems_never_solved": never,
+        "second_opinions": {
+            "asked": sum(row["asked"] for row in opinions),
+            "disagreed": len(disagreements),
+        },
         "ending": state.ending,
     }
-    data = report_data(before, after, run=facts, notes=notes)
+    data = report_data(before, after, run=facts, notes=notes, disagreements=disagreements)
     run.report_json.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
     run.report_text.write_text(report_text(data), encoding="utf-8")
     draw_curve(rows, stage_starts(config, rows), run.curve, " ".join(notes))

@@ -8,6 +8,7 @@
     RUN/checkpoints/step_000040/       model, tokenizer and config in Hugging Face format,
                                        optimizer.safetensors, trainer.json
     RUN/evaluations.jsonl              one line an evaluation on held-out problems
+    RUN/second_opinions.jsonl          one line a step in which another grader was asked
     RUN/report.json, report.txt, curve.png     written at the end
 
 Everything may be read while the run goes on.
@@ -38,6 +39,7 @@ class RunDirectory:
         self.environment = root / "environment.json"
         self.metrics = root / "metrics.jsonl"
         self.evaluations = root / "evaluations.jsonl"
+        self.opinions = root / "second_opinions.jsonl"
         self.rollouts = root / "rollouts"
         self.ledger = root / "ledger.sqlite"
         self.checkpoints = root / "checkpoints"
@@ -90,6 +92,10 @@ class RunDirectory:
         """One more line of held-out accuracy."""
         _append(self.evaluations, row)
 
+    def append_opinions(self, row: Mapping[str, object]) -> None:
+        """One more line of what another grader said: step, number asked, disagreements."""
+        _append(self.opinions, row)
+
     def write_rollouts(self, step: int, epoch: int, groups: Iterable[Group]) -> None:
         """All rollouts of a step, one line each, in the order of the groups."""
         path = self.rollouts / f"epoch_{epoch:03d}" / f"step_{step:06d}.jsonl"
@@ -109,9 +115,13 @@ class RunDirectory:
         """Every whole line of held-out accuracy, in order."""
         return list(_read_lines(self.evaluations))
 
+    def read_opinions(self) -> list[dict[str, Any]]:
+        """Every whole line of what another grader said, in order."""
+        return list(_read_lines(self.opinions))
+
     def forget_after(self, step: int) -> None:
-        """Remove metrics, evaluations and rollouts of later steps, for a resumed run."""
-        for path in (self.metrics, self.evaluations):
+        """Remove the lines and rollouts of later steps, for a resumed run."""
+        for path in (self.metrics, self.evaluations, self.opinions):
             kept = [row for row in _read_lines(path) if row["step"] <= step]
             if path.exists():
                 aside = path.with_suffix(".partial")
@@ -178,6 +188,7 @@ def _rollout_rows(group: Group) -> Iterator[dict[str, object]]:
             "policy_version": group.policy_version,
             "verdict": rollout.verdict.value if rollout.verdict else None,
             "note": rollout.note,
+            "parts": rollout.parts,
             "reward": rollout.reward,
             "reward_parts": rollout.reward_parts,
             "advantage": rollout.advantage,

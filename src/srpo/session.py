@@ -5,27 +5,31 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from srpo import __version__
 from srpo.checkpoints import RunState
-from srpo.config import Config, RewardConfig, SetConfig
+from srpo.config import Config, SetConfig, StageConfig
 from srpo.embedded.world import generate
 from srpo.engines import Engine, ModelOpener
-from srpo.errors import ConfigError
+from srpo.errors import ConfigError, RunDirectoryError
 from srpo.history import Ledger
 from srpo.problems import hold_out, read_problems
 from srpo.prompts import Prompter
 from srpo.rewards import Grader
 from srpo.rewards.answers import gold_problem
+from srpo.rewards.math import MathVerifier
+from srpo.rewards.opinion_sample import opinion_row, questions
+from srpo.rewards.second_opinion import second_opinions
 from srpo.rundir import RunDirectory, check_space
 from srpo.selection import Selection
 from srpo.types import Group, Problem
 from srpo.watcher import Watcher
 
+SHOWN_UNGRADABLE = 3
 HOLD_OUT_SEED = 0  # which problems are held out never depends on the run's seed
 
 
@@ -59,15 +63,44 @@ class Session:
         self.events.append((kind, text))
         self.watcher.note(text)
 
-    def grade(self, groups: Sequence[Group], reward: RewardConfig) -> list[Group]:
+    def grade(self, groups: Sequence[Group], stage: StageConfig) -> list[Group]:
         """The groups with verdicts and rewards."""
         return self.grader.grade(
             groups,
             prompt_text=lambda group: self.prompter.text_of(group.problem),
             thinking_required=self.config.prompt.thinking == "required",
             prefilled_thinking=self.prompter.opens_thinking,
-            reward=reward,
+            reward=stage.reward,
+            max_tokens=stage.max_completion_tokens,
         )
+
+    def restore_grader(self) -> None:
+        """Go on with what the grader had counted. RunDirectoryError if that cannot be read."""
+        if self.state.grader:
+            try:
+                self.grader.load_state_dict(self.state.grader)
+            except (ValueError, TypeError, AttributeError) as error:
+                raise RunDirectoryError(f"{self.run.root}: checkpoint: {error}") from None
+
+    def ask_second_opinion(self, groups: Sequence[Group], step: int) -> None:
+        """Let another grader check a sample of the step's math answers, and write what it said."""
+        share, prefilled = self.config.verifier.second_opinion_share, self.prompter.opens_thinking
+        rows = questions(groups, step, share, prefilled_thinking=prefilled)
+        if rows:
+            opinions = second_opinions(self.grader.math, rows)
+            self.run.append_opinions(opinion_row(step, opinions))
+
+    def tell_opinions(self) -> None:
+        """Say at the end how often the other grader disagreed; nothing if it was never asked."""
+        rows = self.run.read_opinions()
+        asked = sum(row["asked"] for row in rows)
+        if asked:
+            found = sum(len(row["disagreements"]) for row in rows)
+            self.tell(
+                "second_opinion",
+                f"another grader checked {asked} math answers and disagreed on {found}"
+                + (f"; both reasons are in {self.run.opinions}" if found else ""),
+            )
 
     def close(self) -> None:
         """Free processes and files."""
@@ -75,9 +108,18 @@ class Session:
         self.ledger.close()
 
 
-def load_sets(config: Config) -> ProblemSets:
+def cheap_gold_check(answers: Iterable[str]) -> dict[str, str]:
+    """The gold answers that cannot be graded, with the reason, as far as no parser is needed."""
+    reasons = {answer: gold_problem(answer) for answer in answers}
+    return {answer: reason for answer, reason in reasons.items() if reason}
+
+
+def load_sets(
+    config: Config, check_gold: Callable[[Iterable[str]], Mapping[str, str]] = cheap_gold_check
+) -> ProblemSets:
     """Read or generate every set that a stage uses, and set the held-out problems aside.
 
+    `check_gold` gives the gold answers of files that no completion could be checked against.
     Raises `ProblemFileError` for files that cannot be used, `ConfigError` for an empty set.
     """
     used = dict.fromkeys(name for stage in config.stage for name, w in stage.sets.items() if w > 0)
@@ -85,7 +127,7 @@ def load_sets(config: Config) -> ProblemSets:
     held: dict[str, list[Problem]] = {}
     notes: list[str] = []
     for name in used:
-        train[name], held[name], said = _load_set(name, config.sets[name])
+        train[name], held[name], said = _load_set(name, config.sets[name], check_gold)
         notes += said
         if not train[name]:
             raise ConfigError(f"sets.{name}: no problems to train on; a stage needs some")
@@ -124,7 +166,8 @@ def open_session(
 ) -> Session:
     """Load model, tokenizer and problems, check them, and only then make the run directory."""
     watcher.phase("reading problems")
-    sets = load_sets(config)
+    with MathVerifier(config.verifier.math_timeout_s) as verifier:
+        sets = load_sets(config, verifier.check_gold)
     watcher.phase("loading the model")
     model = open_model(config, RunDirectory(root).checkpoints)
     prompter = Prompter(model.tokenizer, config.prompt)
@@ -164,7 +207,9 @@ def open_selection(session: Session, number: int) -> Selection:
     return selection
 
 
-def _load_set(name: str, config: SetConfig) -> tuple[list[Problem], list[Problem], list[str]]:
+def _load_set(
+    name: str, config: SetConfig, check_gold: Callable[[Iterable[str]], Mapping[str, str]]
+) -> tuple[list[Problem], list[Problem], list[str]]:
     if config.generate:
         try:
             made = generate(config.generate, "train", config.count, 0, config.level_weights)
@@ -177,20 +222,29 @@ def _load_set(name: str, config: SetConfig) -> tuple[list[Problem], list[Problem
     )
     notes = [f"{name}: {read.summary()}", *read.bad_rows]
     train, held = hold_out(read.problems, config.holdout, HOLD_OUT_SEED)
-    notes += _ungradable_notes(name, read.problems)
+    notes += _ungradable_notes(name, read.problems, check_gold)
     return list(train), list(held), notes
 
 
-def _ungradable_notes(name: str, problems: Sequence[Problem]) -> list[str]:
-    """Say how many math problems have an answer that no completion could be checked against."""
-    bad = [(p, gold_problem(p.answer)) for p in problems if p.answer is not None]
-    reasons = [(problem, why) for problem, why in bad if why]
-    if not reasons:
+def _ungradable_notes(
+    name: str,
+    problems: Sequence[Problem],
+    check_gold: Callable[[Iterable[str]], Mapping[str, str]],
+) -> list[str]:
+    """Say which math problems have an answer that no completion could be checked against."""
+    with_answer = [problem for problem in problems if problem.answer is not None]
+    reasons = check_gold([problem.answer or "" for problem in with_answer])
+    bad = [problem for problem in with_answer if problem.answer in reasons]
+    if not bad:
         return []
-    problem, why = reasons[0]
+    shown = [
+        f"problem {problem.name or problem.id}, {reasons[problem.answer or '']}"
+        for problem in bad[:SHOWN_UNGRADABLE]
+    ]
+    more = f"; and {len(bad) - len(shown)} more" if len(bad) > len(shown) else ""
     return [
-        f"{name}: {len(reasons)} answers cannot be graded and give no reward "
-        f"(first: problem {problem.name or problem.id}, {why})"
+        f"{name}: {len(bad)} of {len(with_answer)} answers cannot be graded and give no reward "
+        f"({'; '.join(shown)}{more})"
     ]
 
 

@@ -112,6 +112,7 @@ def _resume(root: Path, watcher: Watcher, open_model: ModelOpener) -> Session:
     if checkpoints:
         session.state = read_state(checkpoints[-1])
         session.engine.load(str(checkpoints[-1]))
+        session.restore_grader()
     step = session.state.step
     if not session.state.ending:
         run.forget_after(step)
@@ -135,6 +136,7 @@ def _run(s: Session, interrupts: Interrupts) -> Run:
     ending = "" if interrupts.caught else _train_stages(s, interrupts)
     if ending:
         _evaluate(s)
+        s.tell_opinions()
         s.tell("end", ending)
         s.state.ending = ending
         write_report(s.run, s.config, s.state, s.ledger)
@@ -178,8 +180,8 @@ def _train_stages(s: Session, interrupts: Interrupts) -> str:
                     s.engine, s.prompter, problems, stage.group_size, how, state.policy_version
                 )
             with _timed(s, seconds, "grading"):
-                groups = s.grade(groups, stage.reward)
-            groups = [_with_advantages(s, group) for group in groups]
+                groups = s.grade(groups, stage)
+            groups = [_with_advantages(s, stage, group) for group in groups]
             with _timed(s, seconds, "updating"):
                 update = _update(s, stage, groups)
             selection.observe(groups)
@@ -235,11 +237,10 @@ def _sampling(s: Session, stage: StageConfig, *purpose: object) -> Sampling:
     )
 
 
-def _with_advantages(s: Session, group: Group) -> Group:
+def _with_advantages(s: Session, stage: StageConfig, group: Group) -> Group:
     loss = s.config.loss
-    return with_advantages(
-        group, mask_truncated=loss.mask_truncated, count_truncated=loss.count_truncated
-    )
+    mask = loss.mask_truncated and stage.reward.overlong == "mask"
+    return with_advantages(group, mask_truncated=mask, count_truncated=loss.count_truncated)
 
 
 def _learning_rate(s: Session, stage: StageConfig) -> float:
@@ -295,7 +296,7 @@ def _evaluate(s: Session) -> None:
         step=s.state.step,
         engine=s.engine,
         prompter=s.prompter,
-        grade=lambda groups: s.grade(groups, s.config.stage[-1].reward),
+        grade=lambda groups: s.grade(groups, s.config.stage[-1]),
         watcher=s.watcher,
     )
     s.run.append_evaluation(evaluation_row(evaluation))

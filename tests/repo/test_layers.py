@@ -19,7 +19,8 @@ ROOMS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "the way of the data",
         (
-            "problems", "problem_rows", "own_problems", "selection", "prompts", "rollouts",
+            "problems", "problem_rows", "case_rows", "foreign_rows", "livecodebench", "row_words",
+            "own_problems", "selection", "prompts", "rollouts",
             "rewards", "sandbox", "advantages", "batching", "history", "schedule", "figures",
             "watcher",
         ),
@@ -31,7 +32,7 @@ ROOMS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "over the run",
         (
             "", "embedded.pretrain", "embedded.base_report", "insight.plan_view",
-            "insight.run_view",
+            "insight.run_view", "judging",
         ),
     ),
     ("command line", ("cli", "__main__")),

@@ -187,10 +187,11 @@ def test_humaneval_rows() -> None:
 
 
 def test_mbpp_rows_show_one_assert_and_keep_the_others() -> None:
+    asserts = ["assert f(1)", "assert f(2)"]
     row = {"task_id": 2, "text": "Write f.", "code": "...", "test_setup_code": "import re",
-           "test_list": ["assert f(1)", "assert f(2)"], "challenge_test_list": []}  # fmt: skip
+           "test_list": asserts, "challenge_test_list": []}  # fmt: skip
     problem = parse_row(json.dumps(row).encode(), "mbpp.jsonl")
-    assert problem.tests == tuple(AssertCase(t, "import re") for t in row["test_list"])
+    assert problem.tests == tuple(AssertCase(text, "import re") for text in asserts)
     assert "assert f(1)" in problem.statement and "assert f(2)" not in problem.statement
     sanitized = {"prompt": "Write f.", "test_imports": ["import re"], "test_list": ["assert f(1)"]}
     assert native_row(sanitized)["tests"]["setup"] == "import re\n"

@@ -64,7 +64,7 @@ def names_read_in_source() -> set[str]:
     """Every `.name` that is read anywhere in the package, outside config.py."""
     read = set()
     for path in SOURCES.rglob("*.py"):
-        if path.name not in ("config.py", "config_files.py"):
+        if path.name not in ("config.py", "config_files.py") and path.parent.name != "programs":
             tree = ast.parse(path.read_text(encoding="utf-8"))
             read |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     return read

@@ -89,9 +89,15 @@ def test_every_text_can_be_cut(text: str, prefilled: bool) -> None:
         ("4 + 4 = 8", "x", 0.0),
         ("", "x", 0.0),
         (r"so $\alpha + β$ and \(γδ\) and \[ε\] hold", "x", 0.0),
-        ("the angle β", "x", 1 / 9),  # Greek outside of mathematics
+        ("the angle β", "x", 0.0),  # a Greek letter on its own is a symbol
+        ("is λόγος", "x", 5 / 7),  # a Greek word is not
+        ("Δx over ℝ is 2πr, 3 µm, 𝑥", "x", 0.0),  # the letters ℝ, µ and 𝑥 are of no script
+        ("ᏣᎳᎩ ok", "ⵜⵉⴼ", 3 / 5),  # Cherokee is not Tifinagh
         ("```python\n# 注释\n```\nok", "x", 0.0),
         ("`变量` ok", "x", 0.0),
+        ("<think>变</think><answer>o</answer>", "x", 0.5),  # the tags are no text
+        ("~~~\n变\n~~~\nok", "x", 0.0),
+        ("````\n```\n变\n```\n````\nok", "x", 0.0),
         ("```\n不", "x", 0.0),  # a block that is never closed is code too
         ("ﬁn", "x", 0.0),  # a Latin ligature
     ],

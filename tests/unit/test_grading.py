@@ -28,6 +28,9 @@ ONE_WORKER = VerifierConfig.model_validate({"code_workers": 1})
 REWARD = RewardConfig(accuracy=1.0, format=0.1, language_mixing=-0.5)
 
 
+PROSE = "It is the number of legs that a dog or a horse has."
+
+
 def fenced(program: str) -> str:
     return f"```python\n{program}```"
 
@@ -59,7 +62,7 @@ def grade(
 
 
 def test_math_answers_get_verdicts_and_rewards(grader: Grader) -> None:
-    right, wrong, none = grade(grader, math_problem(answer="4"), r"\boxed{4}", r"\boxed{5}", "four")
+    right, wrong, none = grade(grader, math_problem(answer="4"), r"\boxed{4}", r"\boxed{5}", PROSE)
     assert [r.verdict for r in (right, wrong, none)] == [
         Verdict.CORRECT, Verdict.WRONG, Verdict.NO_ANSWER,
     ]  # fmt: skip
@@ -124,7 +127,7 @@ def test_programs_get_verdicts(grader: Grader, sandbox: ScriptedSandbox) -> None
     assert [r.verdict for r in rows] == [
         Verdict.CORRECT, Verdict.WRONG, Verdict.TIMED_OUT, Verdict.WRONG, Verdict.NO_ANSWER,
     ]  # fmt: skip
-    assert [r.passed_frac for r in rows] == [1.0, 0.5, None, 0.0, None]
+    assert [r.passed_frac for r in rows] == [1.0, 0.5, 0.0, 0.0, None]
     assert rows[1].note == "case 1: another result"
     assert rows[1].reward == pytest.approx(0.1)
 
@@ -185,12 +188,12 @@ def test_the_real_sandbox_starts_with_the_first_program() -> None:
         assert grader._own_sandbox is None
         (row,) = grade(grader, code_problem(CASES), fenced(GOOD))
         assert row.verdict is Verdict.CORRECT and row.passed_frac == 1.0
-        assert grader.describe().startswith("Programs run in")
+        assert grader.describe().startswith("Sandbox ")
 
 
 def test_a_sandbox_that_cannot_start_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("srpo.sandbox.forkserver._COMMAND", ["/bin/false"])
-    with Grader(ONE_WORKER) as grader, pytest.raises(SandboxError, match="could not start"):
+    monkeypatch.setattr("srpo.sandbox.local.AUTOMATIC", ())
+    with Grader(ONE_WORKER) as grader, pytest.raises(SandboxError, match="cannot be fenced in"):
         grader.describe()
 
 
@@ -206,7 +209,7 @@ def test_a_sandbox_that_cannot_start_says_so(monkeypatch: pytest.MonkeyPatch) ->
         ("x = 1", None),
         ("```python\n\n```", None),
         ("", None),
-        ("  ```python\n  x = 1\n  ```", "  x = 1\n"),
+        ("  ```python\n  x = 1\n  ```", "x = 1\n"),
     ],
 )
 def test_the_last_closed_python_block_is_the_program(answer: str, program: str | None) -> None:
@@ -263,7 +266,7 @@ def test_values_are_compared_by_type_and_value(expected: object, value: object, 
         ("a\nb\n", "a\r\nb\r\n", True),
         ("a\nb\n", "a b\n", False),
         ("a\n\nb\n", "a\nb\n", False),
-        ("0.3\n", "0.30\n", False),
+        ("0.3\n", "0.30\n", True),
         ("3\n", "3 4\n", False),
         ("", "\n", True),
         ("", "x", False),

@@ -85,6 +85,7 @@ def test_one_line_a_rollout_in_the_order_of_the_groups(run: RunDirectory) -> Non
         "policy_version": 0,
         "verdict": "correct",
         "note": "",
+        "parts": {},
         "reward": 1.1,
         "reward_parts": {"accuracy": 1.0, "format": 0.1},
         "advantage": 1.5,

@@ -12,9 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from srpo.figures import Accuracy, DomainScore, Evaluation
-from srpo.insight.lines import short
+from srpo.insight.lines import one_line, short
 
 SCHEMA = 1
+SHOWN_DISAGREEMENTS = 10
 
 
 def report_data(
@@ -23,11 +24,12 @@ def report_data(
     *,
     run: Mapping[str, object] | None = None,
     notes: Sequence[str] = (),
+    disagreements: Sequence[Mapping[str, object]] = (),
 ) -> dict[str, Any]:
     """The report as plain JSON values; what could not be measured is null.
 
     `run`: facts of the run (name -> JSON value), shown in their order. `before` or `after` is
-    None if that evaluation was not made.
+    None if that evaluation was not made. `disagreements`: what another grader judged otherwise.
     """
     return {
         "schema": SCHEMA,
@@ -35,6 +37,7 @@ def report_data(
         "after": None if after is None else evaluation_data(after),
         "run": _clean(dict(run or {})),
         "notes": list(notes),
+        "disagreements": [dict(row) for row in disagreements],
     }
 
 
@@ -67,9 +70,41 @@ def report_view(data: Mapping[str, Any]) -> RenderableType:
             Text(),
         ]
     parts.append(_facts(data["run"]))
+    parts += _disagreements(data.get("disagreements", []))
     if data["notes"]:
         parts += [Text(), *(Text.assemble(("* ", "dim"), note) for note in data["notes"])]
     return Group(*parts)
+
+
+def _disagreements(rows: Sequence[Mapping[str, Any]]) -> list[RenderableType]:
+    """The first answers on which two graders disagree, with both verdicts and both reasons."""
+    if not rows:
+        return []
+    lines: list[RenderableType] = [Text(), Text("Another grader judged otherwise:", style="dim")]
+    for row in rows[:SHOWN_DISAGREEMENTS]:
+        ours, other = _verdict(row, "verdict", "reason"), _verdict(row, "other", "other_reason")
+        answer, gold = short_text(row["answer"]), short_text(row["gold"])
+        line = (
+            f"step {row['step']}, {row['rollout']}: {answer} for {gold}; ours {ours}, its {other}"
+        )
+        lines.append(Text.assemble(("* ", "dim"), line))
+    if len(rows) > SHOWN_DISAGREEMENTS:
+        lines.append(Text(f"  and {len(rows) - SHOWN_DISAGREEMENTS} more", style="dim"))
+    return lines
+
+
+def _verdict(row: Mapping[str, Any], verdict: str, reason: str) -> str:
+    return f"{row[verdict]} ({row[reason]})" if row[reason] else str(row[verdict])
+
+
+def short_text(text: str) -> str:
+    """A text on one line, in quotes, cut to 60 characters.
+
+    >>> short_text("1 + 1")
+    '"1 + 1"'
+    """
+    line = one_line(text)
+    return f'"{line if len(line) <= 60 else line[:59] + "…"}"'
 
 
 def report_text(data: Mapping[str, Any], width: int = 80) -> str:

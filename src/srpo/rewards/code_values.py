@@ -12,9 +12,9 @@ def same_value(expected: object, value: object) -> bool:
     """Whether a returned plain value is the expected one, in time linear in their size.
 
     True and 1 differ; 1 and 1.0 are the same; an expected integer is exact, an expected float
-    may be off by 1e-9, relative or absolute; nan is nan; a list and a tuple with the same items are the same; a set is only the same as a
-    set; integer keys of dictionaries are the same as their decimal text, as JSON has no others.
-    Any depth is fine.
+    may be off by 1e-9, relative or absolute; nan is nan; a list and a tuple with the same items
+    are the same; a set is only the same as a set; integer keys of dictionaries are the same as
+    their decimal text, as JSON has no others. Any depth is fine.
 
     >>> same_value([1, 2.0, {"1": None}], (1.0, 2, {1: None})), same_value(1, True)
     (True, False)

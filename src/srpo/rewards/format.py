@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 _OPEN, _CLOSE = "<think>", "</think>"
 _ANSWER = re.compile(r"<answer>((?:(?!</?answer>).)*)</answer>", re.DOTALL)
@@ -21,6 +21,8 @@ class Completion:
     answer: str  # what follows the closing tag; "" if the tags are malformed
     well_formed: bool  # tags once each, in order, nothing before them; or no tags at all
     has_tags: bool  # False: the whole completion is the answer
+    # The answer with the white space around it, which a program's first line may need.
+    raw_answer: str = field(default="", compare=False, repr=False)
 
     @property
     def thinks(self) -> bool:
@@ -37,7 +39,8 @@ def split_completion(text: str, *, prefilled_thinking: bool) -> Completion:
     """
     num_open, num_close = text.count(_OPEN), text.count(_CLOSE)
     if not prefilled_thinking and num_open == num_close == 0:
-        return Completion("", _unwrap(text), well_formed=True, has_tags=False)
+        raw = _unwrap(text)
+        return Completion("", raw.strip(), well_formed=True, has_tags=False, raw_answer=raw)
     if prefilled_thinking:
         in_order = num_open == 0 and num_close == 1
     else:
@@ -46,10 +49,13 @@ def split_completion(text: str, *, prefilled_thinking: bool) -> Completion:
     thinking = before.replace(_OPEN, "", 1)
     if not in_order:
         return Completion(thinking, "", well_formed=False, has_tags=True)
-    return Completion(thinking.strip(), _unwrap(after), well_formed=True, has_tags=True)
+    raw = _unwrap(after)
+    return Completion(
+        thinking.strip(), raw.strip(), well_formed=True, has_tags=True, raw_answer=raw
+    )
 
 
 def _unwrap(answer: str) -> str:
     """The content of the last <answer> block, or the whole text if there is none."""
     blocks = _ANSWER.findall(answer) if "</answer>" in answer else []
-    return str(blocks[-1] if blocks else answer).strip()
+    return str(blocks[-1] if blocks else answer)

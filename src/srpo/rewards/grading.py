@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 from srpo.config import RewardConfig, VerifierConfig
 from srpo.rewards.answers import gold_problem
@@ -12,11 +13,12 @@ from srpo.rewards.code import check_programs, extract_program
 from srpo.rewards.format import Completion, split_completion
 from srpo.rewards.language import mixing_share
 from srpo.rewards.math import MathVerifier
+from srpo.rewards.overlong import overlong_penalty
 from srpo.sandbox import Limits, Sandbox
-from srpo.sandbox.forkserver import ForkServerSandbox
 from srpo.types import Group, Problem, Rollout, Verdict
 
 _ANSWERLESS = (Verdict.NO_ANSWER, Verdict.BAD_FORMAT, Verdict.TRUNCATED)
+_BUFFER_SHARE = 5  # DAPO's buffer is 4,096 of 20,480 tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,7 @@ class _Finding:
     verdict: Verdict
     note: str = ""
     passed_frac: float | None = None
+    failed_case: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +45,47 @@ def statement_of(group: Group) -> str:
     return group.problem.statement
 
 
+def make_sandbox(config: VerifierConfig) -> Sandbox:
+    """The sandbox that a config asks for. It starts with its first job or `describe()`."""
+    if config.remote_url:
+        from srpo.sandbox.remote import RemoteSandbox
+
+        return RemoteSandbox(config.remote_url, config.code_workers or 8)
+    from srpo.sandbox.local import LocalSandbox
+
+    return LocalSandbox(
+        config.code_workers,
+        config.strength,
+        allow_unsafe=config.allow_unsafe,
+        fence=config.fence,
+    )
+
+
+def limits_of(config: VerifierConfig) -> Limits:
+    """What a config lets a program use."""
+    return Limits(
+        timeout_s=config.code_timeout_s,
+        program_timeout_s=config.code_program_timeout_s,
+        memory_mib=config.code_memory_mib,
+        output_kib=config.code_output_kib,
+    )
+
+
 class Grader:
     """Gives verdicts and rewards to rollouts. A context manager; `close` ends its processes.
 
-    A given sandbox stays the caller's to close. Without one, a local sandbox is started with
-    the first program. Another domain takes another branch in `_verify` and nothing else.
+    A given sandbox stays the caller's to close. Without one, a sandbox is started with the
+    first program. Another domain takes another branch in `_verify` and nothing else. What the
+    grader remembers, which tests failed how often, changes the order in which tests are run
+    and nothing else; it grows with `observe` alone, so that a run can save and restore it.
     """
 
     def __init__(self, config: VerifierConfig, sandbox: Sandbox | None = None) -> None:
         self._config = config
         self._sandbox = sandbox
-        self._own_sandbox: ForkServerSandbox | None = None
-        self._math = MathVerifier(config.math_timeout_s)
+        self._own_sandbox: Sandbox | None = None
+        self._failures: dict[str, Counter[int]] = {}  # problem id -> case -> how often it failed
+        self.math = MathVerifier(config.math_timeout_s)
 
     def grade(
         self,
@@ -63,13 +95,17 @@ class Grader:
         thinking_required: bool,
         prefilled_thinking: bool,
         reward: RewardConfig,
+        max_tokens: int | None = None,
     ) -> list[Group]:
-        """The groups with `verdict`, `reward`, `reward_parts`, `thinks`, `passed_frac`, `note` set.
+        """The groups with every field of a rollout set that grading fills in.
 
-        A failure of the machinery is the verdict `infra_error` of the rollouts it concerns,
-        without a reward; it is not raised. Only a sandbox that cannot start at all is
-        (SandboxError).
+        `max_tokens` is the longest completion allowed; without it there is no part `overlong`,
+        and ValueError if the reward asks for the soft penalty. A failure of the machinery is the
+        verdict `infra_error` of the rollouts it concerns, without a reward; it is not raised.
+        Only a sandbox that cannot start at all is (SandboxError).
         """
+        if reward.overlong == "soft" and max_tokens is None:
+            raise ValueError("the soft penalty for overlong completions needs max_tokens")
         items = [
             _Item(
                 i_group,
@@ -86,14 +122,45 @@ class Grader:
         graded: list[list[Rollout]] = [list(group.rollouts) for group in groups]
         for item, finding in zip(items, findings, strict=True):
             rollout = graded[item.i_group][item.i_rollout]
-            share = mixing_share(rollout.text, prompts[item.i_group])
+            parts = parts_of(
+                finding.verdict, finding.passed_frac, item.completion, rollout.text,
+                prompts[item.i_group],
+            )  # fmt: skip
+            if max_tokens is not None and finding.verdict.gradable:
+                buffer = reward.overlong_buffer_tokens or max_tokens // _BUFFER_SHARE
+                parts["overlong"] = overlong_penalty(len(rollout.tokens), max_tokens, buffer)
             graded[item.i_group][item.i_rollout] = _fill_in(
-                rollout, item.completion, finding, share, reward
+                rollout, item.completion, finding, parts, reward
             )
         return [
             replace(group, rollouts=tuple(rollouts))
             for group, rollouts in zip(groups, graded, strict=True)
         ]
+
+    def observe(self, groups: Sequence[Group]) -> None:
+        """Count which tests failed, so that they are run first from now on."""
+        for group in groups:
+            for rollout in group.rollouts:
+                if rollout.failed_case is not None:
+                    counts = self._failures.setdefault(group.problem.id, Counter())
+                    counts[rollout.failed_case] += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """What `observe` has counted, as plain JSON values."""
+        failures = {
+            id: {str(i_case): count for i_case, count in counts.items()}
+            for id, counts in self._failures.items()
+        }
+        return {"failures": failures}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` gave. Raises ValueError for anything else."""
+        if state.keys() != {"failures"}:
+            raise ValueError(f"a grader's state has 'failures' alone, not {sorted(state)}")
+        self._failures = {
+            id: Counter({int(i_case): int(count) for i_case, count in counts.items()})
+            for id, counts in state["failures"].items()
+        }
 
     def _findings(self, items: Sequence[_Item], thinking_required: bool) -> list[_Finding]:
         """A finding for each item, in order."""
@@ -113,24 +180,25 @@ class Grader:
         """Let the verifier of a domain look at the answers."""
         if domain == "math":
             pairs = [(item.problem.answer, item.completion.answer) for item in items]
-            return [_Finding(*found) for found in self._math.check(pairs)]
+            return [_Finding(*found) for found in self.math.check(pairs)]
         return self._verify_code(items)
 
     def _verify_code(self, items: Sequence[_Item]) -> list[_Finding]:
-        programs = [extract_program(item.completion.answer) for item in items]
+        programs = [extract_program(item.completion.raw_answer) for item in items]
         with_program = [i for i, program in enumerate(programs) if program is not None]
-        limits = Limits(
-            timeout_s=self._config.code_timeout_s,
-            memory_mib=self._config.code_memory_mib,
-            output_kib=self._config.code_output_kib,
-        )
         found = check_programs(
-            [(items[i].problem, programs[i] or "") for i in with_program], self.sandbox, limits
+            [(items[i].problem, programs[i] or "") for i in with_program],
+            self.sandbox,
+            limits_of(self._config),
+            run_all=self._config.code_run_all,
+            failures=self._failures,
         )
         no_program = _Finding(Verdict.NO_ANSWER, "there is no closed block of Python code")
         findings = [no_program] * len(items)
         for i, result in zip(with_program, found, strict=True):
-            findings[i] = _Finding(result.verdict, result.note, result.passed_frac)
+            findings[i] = _Finding(
+                result.verdict, result.note, result.passed_frac, result.failed_case
+            )
         return [
             finding if item.problem.tests else _Finding(Verdict.UNGRADABLE, "no tests")
             for item, finding in zip(items, findings, strict=True)
@@ -142,7 +210,7 @@ class Grader:
         if self._sandbox is not None:
             return self._sandbox
         if self._own_sandbox is None:
-            self._own_sandbox = ForkServerSandbox(self._config.code_workers)
+            self._own_sandbox = make_sandbox(self._config)
         return self._own_sandbox
 
     def describe(self) -> str:
@@ -151,7 +219,7 @@ class Grader:
 
     def close(self) -> None:
         """End all processes that this grader started."""
-        self._math.close()
+        self.math.close()
         if self._own_sandbox is not None:
             self._own_sandbox.close()
             self._own_sandbox = None
@@ -176,24 +244,55 @@ def _before_verifying(item: _Item, thinking_required: bool) -> _Finding | None:
     return None
 
 
+def parts_of(
+    verdict: Verdict, passed_frac: float | None, completion: Completion, text: str, prompt: str
+) -> dict[str, float]:
+    """Every measured part of a completion as a number of its own, without weights.
+
+    Accuracy, form and thinking are 1 or 0; the mixing of languages is a share. None of them if
+    the verdict says nothing about the answer.
+    """
+    if not verdict.gradable:
+        return {}
+    parts = {
+        "accuracy": float(verdict is Verdict.CORRECT),
+        "format": float(verdict not in _ANSWERLESS),
+        "language_mixing": mixing_share(text, prompt),
+        "thinks": float(completion.thinks),
+    }
+    if passed_frac is not None:
+        parts["passed_frac"] = passed_frac
+    return parts
+
+
 def _fill_in(
-    rollout: Rollout, completion: Completion, finding: _Finding, share: float, reward: RewardConfig
+    rollout: Rollout,
+    completion: Completion,
+    finding: _Finding,
+    parts: dict[str, float],
+    reward: RewardConfig,
 ) -> Rollout:
     """The rollout with its verdict and, if that is gradable, its reward."""
-    verdict = finding.verdict
-    parts: dict[str, float] = {}
-    if verdict.gradable:
-        parts = {
-            "accuracy": reward.accuracy if verdict is Verdict.CORRECT else 0.0,
-            "format": 0.0 if verdict in _ANSWERLESS else reward.format,
-            "language_mixing": reward.language_mixing * share if share else 0.0,
-        }
+    gradable = finding.verdict.gradable
+    weights = {
+        "accuracy": reward.accuracy,
+        "format": reward.format,
+        "language_mixing": reward.language_mixing,
+    }
+    if reward.overlong == "soft":
+        weights["overlong"] = reward.overlong_weight
+    # a part that is 0 gives 0.0, whatever the sign of its weight
+    weighted: dict[str, float] = {}
+    if gradable:
+        weighted = {name: w * parts[name] if parts[name] else 0.0 for name, w in weights.items()}
     return replace(
         rollout,
-        verdict=verdict,
+        verdict=finding.verdict,
         passed_frac=finding.passed_frac,
+        failed_case=finding.failed_case,
         thinks=completion.thinks,
-        reward_parts=parts,
-        reward=sum(parts.values()) if verdict.gradable else None,
+        parts=parts,
+        reward_parts=weighted,
+        reward=sum(weighted.values()) if gradable else None,
         note=finding.note,
     )

@@ -13,10 +13,19 @@ _SCRIPTS = (
     "Latin", "Cyrillic", "Greek", "Han", "Hiragana", "Katakana", "Hangul", "Bopomofo", "Arabic",
     "Hebrew", "Devanagari", "Bengali", "Thai", "Tamil", "Telugu", "Georgian", "Armenian",
     "Ethiopic", "Khmer", "Lao", "Myanmar", "Sinhala", "Gujarati", "Gurmukhi", "Kannada",
-    "Malayalam", "Oriya", "Tibetan", "Mongolian",
+    "Malayalam", "Oriya", "Tibetan", "Mongolian", "Adlam", "Balinese", "Buginese",
+    "Canadian_Aboriginal", "Cham", "Cherokee", "Coptic", "Glagolitic", "Gothic", "Javanese",
+    "Lepcha", "Limbu", "Lisu", "Meetei_Mayek", "New_Tai_Lue", "Nko", "Ol_Chiki", "Osage", "Runic",
+    "Saurashtra", "Sundanese", "Syriac", "Tagalog", "Tai_Tham", "Thaana", "Tifinagh", "Vai", "Yi",
 )  # fmt: skip
 _SCRIPT = regex.compile("|".join(rf"(?P<{name}>\p{{Script={name}}})" for name in _SCRIPTS))
-_FENCE = regex.compile(r"```.*?(?:```|\Z)", regex.DOTALL)
+_FENCE = regex.compile(r"(`{3,}|~{3,}).*?(?:\1|\Z)", regex.DOTALL)
+# Letters of no script, such as ℝ, and a Greek letter on its own are mathematics.
+_SYMBOL = regex.compile(
+    r"\p{Script=Common}|\p{Script=Inherited}"
+    r"|(?<!\p{Script=Greek})\p{Script=Greek}(?!\p{Script=Greek})"
+)
+_TAG = regex.compile(r"</?(?:think|answer)>")
 _CODE = regex.compile(r"`[^`\n]{1,500}`")
 _OPENING = regex.compile(r"\$\$|\$|\\\(|\\\[|\\[a-zA-Z]+")
 _CLOSING = {"$$": "$$", "$": "$", r"\(": r"\)", r"\[": r"\]"}
@@ -27,12 +36,14 @@ _LETTER = regex.compile(r"\p{L}")
 @lru_cache(maxsize=65536)
 def _script(char: str) -> str:
     found = _SCRIPT.match(char)
-    name = found.lastgroup if found else "other"
+    name = str(found.lastgroup) if found else "other"
     return _TOGETHER.get(name, name)
 
 
 def _strip(text: str) -> str:
-    return _without_math(_CODE.sub(" ", _FENCE.sub(" ", text)))
+    return str(
+        _SYMBOL.sub(" ", _without_math(_CODE.sub(" ", _FENCE.sub(" ", _TAG.sub(" ", text)))))
+    )
 
 
 def _without_math(text: str) -> str:
@@ -58,8 +69,9 @@ def _without_math(text: str) -> str:
 def mixing_share(text: str, prompt: str) -> float:
     """Share of the text's letters, 0 to 1, in scripts other than Latin and those of the prompt.
 
-    Code and mathematics are left out first, so Greek letters in formulas do not count. Chinese,
-    Japanese and Korean scripts count as one. A text without letters has share 0.
+    Latin is the script of code. Code and mathematics are left out first: formulas, a Greek letter
+    on its own, letters such as ℝ that belong to no script. Chinese, Japanese and Korean scripts
+    count as one. A text without letters has share 0.
 
     >>> mixing_share("we 得到 4", "What is 2 + 2?")
     0.5
