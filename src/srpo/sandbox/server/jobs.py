@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import signal
 import socket
 import time
 from collections.abc import Callable, Sequence
@@ -121,6 +122,7 @@ def _be_child(isolation: Isolation, fds: Sequence[int], said_fd: int, role: Role
     try:
         os.write(said_fd, _STARTED)
         os.close(said_fd)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         role(payload)
         os._exit(0)
     except BaseException:  # noqa: BLE001 - as above; the program is to blame
