@@ -67,6 +67,9 @@ class Frames:
         self._fd = fd
         self._max_body_bytes = max_body_bytes  # of what is received
         self._received = bytearray()
+        self._polls = {event: select.poll() for event in (select.POLLIN, select.POLLOUT)}
+        for event, poll in self._polls.items():
+            poll.register(fd, event)
         if timed:
             os.set_blocking(fd, False)
 
@@ -74,11 +77,10 @@ class Frames:
         """Send one frame. Raises ChannelClosedError or ChannelTimeoutError."""
         left = memoryview(_HEADER.pack(len(body)) + body)
         while left:
-            self._wait(select.POLLOUT, deadline_s)
             try:
                 left = left[os.write(self._fd, left) :]
             except BlockingIOError:
-                continue
+                self._wait(select.POLLOUT, deadline_s)
             except OSError:
                 raise ChannelClosedError("the other end is gone") from None
 
@@ -111,9 +113,7 @@ class Frames:
         if deadline_s is None:
             return
         left_s = deadline_s - time.monotonic()
-        poll = select.poll()
-        poll.register(self._fd, event)
-        if left_s <= 0 or not poll.poll(left_s * 1000):
+        if left_s <= 0 or not self._polls[event].poll(left_s * 1000):
             raise ChannelTimeoutError("no answer in time")
 
 

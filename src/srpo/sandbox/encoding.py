@@ -33,10 +33,10 @@ MUTABLE: tuple[type, ...] = (list, dict, set, bytearray, deque)
 TIMES: dict[bytes, tuple[type, tuple[str, ...]]] = {
     b"a": (
         datetime,
-        ("year", "month", "day", "hour", "minute", "second", "microsecond"),
+        ("year", "month", "day", "hour", "minute", "second", "microsecond", "fold"),
     ),
     b"b": (date, ("year", "month", "day")),
-    b"c": (time, ("hour", "minute", "second", "microsecond")),
+    b"c": (time, ("hour", "minute", "second", "microsecond", "fold")),
     b"d": (timedelta, ("days", "seconds", "microseconds")),
 }
 # Sub-classes of dict that keep their type where objects may cross, too.
