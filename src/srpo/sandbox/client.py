@@ -87,18 +87,8 @@ class ServerClient:
         self._busy = False
         try:
             with theirs:
-                command = [*_PYTHON, self._asked(theirs.fileno())]
-                self._process = subprocess.Popen(
-                    fence_command(command, fence, readable_paths(), self._folder),
-                    pass_fds=[theirs.fileno()],
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,
-                    env=_ENVIRONMENT,
-                    cwd="/",
-                    start_new_session=True,  # Ctrl-C in the terminal is for the trainer alone
-                )
-        except OSError as error:
+                self._process = self._popen(theirs.fileno())
+        except (OSError, SandboxError) as error:
             self._remove_folder()
             ours.close()
             raise SandboxError(f"the sandbox's server cannot be started: {error}") from None
@@ -107,6 +97,19 @@ class ServerClient:
         except (OSError, ServerDiedError) as error:
             self.close()
             raise SandboxError(str(error)) from None
+
+    def _popen(self, control_fd: int) -> subprocess.Popen[bytes]:
+        command = [*_PYTHON, self._asked(control_fd)]
+        return subprocess.Popen(
+            fence_command(command, self._fence, readable_paths(), self._folder),
+            pass_fds=[control_fd],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=_ENVIRONMENT,
+            cwd="/",
+            start_new_session=True,  # Ctrl-C in the terminal is for the trainer alone
+        )
 
     def _asked(self, control_fd: int) -> str:
         user_id = None if self._fence else program_user(self.strength)
