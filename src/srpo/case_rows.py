@@ -17,6 +17,7 @@ from srpo.rewards.code_output import DEFAULT_CHECKER, checker_problem
 from srpo.row_words import BadRowError, check_name, kind_of, unique_names
 from srpo.types import AssertCase, CodeCase, FunctionCase, Json, StdioCase
 
+MAX_DEPTH = 100  # of the arguments of a call; the sandbox passes on no deeper ones
 _CALL = ("function", "args", "expected")
 _STDIO = ("stdin", "stdout", "checker")
 _ASSERT = ("program", "setup", "entry_point")
@@ -193,4 +194,16 @@ def _args(case: Mapping[str, Any], place: str) -> tuple[Json, ...]:
     args = case.get("args")
     if not isinstance(args, list):
         raise BadRowError(f"{place} has args that are {kind_of(args)}; they must be a list")
+    if _depth(args) > MAX_DEPTH:
+        raise BadRowError(f"{place} has args nested deeper than {MAX_DEPTH}")
     return tuple(args)
+
+
+def _depth(value: object) -> int:
+    """How deeply lists and objects are nested; 0 for anything else."""
+    depth, level = 0, [value]
+    while level := [item for item in level if isinstance(item, list | Mapping)]:
+        depth += 1
+        inner = [item.values() if isinstance(item, Mapping) else item for item in level]
+        level = [item for items in inner for item in items]
+    return depth

@@ -55,6 +55,15 @@ def test_both_forms_of_tests(tests: Any, cases: tuple[object, ...]) -> None:
     assert parse_tests(cases_row(parse_tests(tests))) == cases
 
 
+def deep(depth: int) -> object:
+    return [deep(depth - 1)] if depth else 1
+
+
+def test_args_may_be_nested_a_hundred_deep() -> None:
+    case = {"function": "f", "args": [deep(49), {"a": deep(98)}], "expected": 1}
+    assert len(parse_tests([case])) == 1
+
+
 @pytest.mark.parametrize(
     ("tests", "text"),
     [
@@ -76,6 +85,7 @@ def test_both_forms_of_tests(tests: Any, cases: tuple[object, ...]) -> None:
         ({"kind": "call", "function": "f", "cases": [{"args": []}]}, "case 1 lacks 'output'"),
         ({"kind": "call", "function": "f", "cases": [{"args": 3, "output": 1}]},
          "case 1 has args that are a number"),
+        ([{"function": "f", "args": [deep(101)], "expected": 1}], "test 1 has args nested deeper"),
         ({"kind": "assert"}, "field 'tests' needs a program"),
         ({"kind": "assert", "program": " "}, "field 'tests' needs a program"),
         ({"kind": "assert", "program": []}, "field 'tests' holds no test"),

@@ -160,6 +160,11 @@ def test_nothing_but_imports_of_a_setup_reaches_the_program() -> None:
     assert "4711" not in repr(asserting("    return 1", setup=full).job.program)
 
 
+def test_a_head_may_hold_imports() -> None:
+    setup = 'def solve(x):\n    import math\n    """ Add one. """\n'
+    assert asserting("    return x + 1", setup=setup).job.program == f"{setup}    return x + 1"
+
+
 def test_a_head_without_a_body_is_a_head() -> None:
     job = asserting("    return x + 1", setup="def solve(x):\n").job
     assert job.program == "def solve(x):\n    return x + 1"

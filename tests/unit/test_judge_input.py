@@ -99,6 +99,8 @@ def test_half_characters_of_a_completion_are_replaced() -> None:
         (CODE | {"tests": None}, "b", "line 7: field 'tests' is missing"),
         (CODE | {"tests": None, "test": []}, "b",
          "line 7: field 'tests' is missing; unknown field 'test', did you mean 'tests'?"),
+        (CODE | {"tests": [{"stdin": "\ud800", "stdout": ""}]}, "b",
+         "line 7: field 'tests' holds half a character"),
         (CODE | {"tests": []}, "b", "line 7: field 'tests' holds no test"),
         (CODE | {"tests": {"kind": "stdio"}}, "b", "line 7: field 'cases' of 'tests' is missing"),
     ],

@@ -77,7 +77,7 @@ class CodeJob:
         outputs = result.outputs
         if result.infra_error or len(outputs) != len(self.cases):
             note = result.infra_error or "the sandbox ran another number of cases"
-            return CodeFinding(Verdict.INFRA_ERROR, note=note[:_MAX_NOTE_CHARS])
+            return CodeFinding(Verdict.INFRA_ERROR, note=_one_line(note))
         places = zip(range(len(outputs)), self.order, outputs, strict=True)
         run = {i: (out, self._passes(at, out)) for at, i, out in places if out.status != "not_run"}
         passed_frac = sum(passes for _, passes in run.values()) / len(self.cases)
@@ -94,11 +94,12 @@ class CodeJob:
     ) -> CodeFinding:
         verdict = Verdict.TIMED_OUT if output.status == "timed_out" else Verdict.WRONG
         what = "another result" if output.status == "ok" else output.status.replace("_", " ")
-        note = f"case {i_case + 1}: {what}" + (f" ({output.error})" if output.error else "")
+        error = _one_line(output.error)
+        note = f"case {i_case + 1}: {what}" + (f" ({error})" if error else "")
         num_cases = len(self.cases)
         if num_run < num_cases:
-            note = f"{note[:_MAX_NOTE_CHARS]}; {num_run} of {num_cases} cases run"
-        return CodeFinding(verdict, passed_frac, note[:_MAX_NOTE_CHARS], i_case)
+            note += f"; {num_run} of {num_cases} cases run"
+        return CodeFinding(verdict, passed_frac, note, i_case)
 
     def goes_on(self) -> Callable[[int, CaseOutput], bool]:
         """What the sandbox asks after each output: a plain function that shows no case."""
@@ -145,6 +146,12 @@ def job_for(
         prelude=prelude,
     )
     return made
+
+
+def _one_line(text: str) -> str:
+    """What a program may have written, short and without what could move a cursor."""
+    shown = "".join(char if char.isprintable() else " " for char in text[:_MAX_NOTE_CHARS])
+    return " ".join(shown.split())
 
 
 def _input(case: CodeCase) -> CaseInput:
@@ -202,7 +209,7 @@ def _head(setup: ast.Module, name: str) -> ast.FunctionDef | ast.AsyncFunctionDe
     if not isinstance(last, (ast.FunctionDef, ast.AsyncFunctionDef)) or last.name != name:
         return None
     empty = all(
-        isinstance(node, ast.Pass)
+        isinstance(node, (ast.Pass, ast.Import, ast.ImportFrom))  # HumanEval/115 imports there
         or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
         for node in last.body
     )

@@ -6,12 +6,13 @@ docs/rewards.md has the form of the rows, and of the verdicts.
 from __future__ import annotations
 
 import difflib
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from srpo.case_rows import parse_tests
+from srpo.case_rows import cases_row, parse_tests
 from srpo.row_words import BadRowError, kind_of, parse_json
 from srpo.types import CodeCase, Domain, Json, Verdict
 
@@ -105,7 +106,7 @@ def _judge_row(fields: Mapping[str, Any], id: Json, number: int) -> JudgeRow:
     if prefilled is not None and not isinstance(prefilled, bool):
         raise BadRowError(f"field 'prefilled' is {kind_of(prefilled)}; it must be true or false")
     tests = parse_tests(fields["tests"]) if domain == "code" else ()
-    _check_characters(repr(tests), "tests")
+    _check_characters(json.dumps(cases_row(tests), ensure_ascii=False), "tests")
     return JudgeRow(
         id=id,
         number=number,
