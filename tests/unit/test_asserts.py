@@ -18,6 +18,7 @@ HONEST = {
         "assert f(True) is True and f(None) is None and f(float('nan')) != f(float('nan'))",
     ),
     "keywords": ("def f(a, *, op): return (a, op)", "assert f(1, op='x') == (1, 'x')"),
+    "another name": ("f = sorted\nkind = int", "assert f([2, 1]) == [1, 2] and kind('3') == 3"),
     "prelude": ("def f(x): return math.sqrt(x)", "assert f(4) == 2.0"),
     "prints": ("def f(x):\n    print(x)\n    return x", "assert f(1) == 1"),
     "main guard": (

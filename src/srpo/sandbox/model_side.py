@@ -129,7 +129,7 @@ class Program(Peer):
             return target(*args, **named)
         if op == "names":
             found = ((name, self._find(name)) for name in args)
-            return tuple((name, value) for name, value in found if value is not _MISSING)
+            return tuple((name, _to_use(value)) for name, value in found if value is not _MISSING)
         return _OPS[op](target, *args)
 
     def _find(self, name: str) -> Any:
@@ -172,6 +172,12 @@ class Program(Peer):
 
 
 _MISSING = object()
+
+
+def _to_use(value: object) -> object:
+    """A named value; `f = sorted` is to be called here, although builtins cross by name."""
+    bases = type.__dict__["__mro__"].__get__(value) if isinstance(value, type) else ()
+    return Handle(value) if callable(value) and BaseException not in bases else value
 
 
 def _next(target: Any) -> tuple[Any, ...]:

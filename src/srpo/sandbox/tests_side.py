@@ -158,7 +158,7 @@ class Tests(Peer):
         if id(target) not in self._numbers:  # of living objects, so no other has this id
             raise MalformedError("asked for something it was never given")
         if op == "call" and callable(target):
-            return target(*args, **named)
+            return self._call_back(target, args, named)
         if op == "iter":
             return iter(target)
         if op == "next" and hasattr(type(target), "__next__"):
@@ -173,6 +173,14 @@ class Tests(Peer):
             if op == "setattr" and len(args) == 2:
                 return setattr(target, name, args[1])
         raise TypeError(f"{op} is not possible with this object of the tests")
+
+    def _call_back(self, target: Any, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        try:
+            return target(*args, **named)
+        except AssertionError as error:
+            # The program may catch it; a failed assertion of the tests stays a failure.
+            self.broken = self.broken or ("failed", _told(error))
+            raise
 
     @staticmethod
     def builtin_base(kind: type | None) -> type | None:
@@ -268,7 +276,7 @@ def _told(error: BaseException) -> str:
     """An exception of the tests in a few words; its line, if it has no text."""
     try:
         text = str(error)
-    except Exception:  # noqa: BLE001 - the text asks an object of a program that is gone
+    except BaseException:  # noqa: BLE001 - the text asks an object of a program that is gone
         text = ""
     trace = error.__traceback__
     line = 0
