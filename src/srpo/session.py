@@ -21,7 +21,6 @@ from srpo.problems import hold_out, read_problems
 from srpo.prompts import Prompter
 from srpo.rewards import Grader
 from srpo.rewards.answers import gold_problem
-from srpo.rewards.math import MathVerifier
 from srpo.rewards.opinion_sample import opinion_row, questions
 from srpo.rewards.second_opinion import second_opinions
 from srpo.rundir import RunDirectory, check_space
@@ -40,6 +39,12 @@ class ProblemSets:
     train: dict[str, list[Problem]]
     held_out: dict[str, list[Problem]]
     notes: tuple[str, ...]
+
+    @property
+    def has_code(self) -> bool:
+        """True if some problem, to train on or held out, needs programs to be run."""
+        sets = (*self.train.values(), *self.held_out.values())
+        return any(problem.domain == "code" for problems in sets for problem in problems)
 
 
 @dataclass(slots=True)
@@ -164,10 +169,29 @@ def open_session(
     watcher: Watcher,
     open_model: ModelOpener,
 ) -> Session:
-    """Load model, tokenizer and problems, check them, and only then make the run directory."""
+    """Load model, tokenizer and problems, check them, and only then make the run directory.
+
+    That programs can be isolated is checked before as well, if there are any to run.
+    """
+    grader = Grader(config.verifier)
+    try:
+        return _open_session(config, make_run, root, watcher, open_model, grader)
+    except BaseException:
+        grader.close()
+        raise
+
+
+def _open_session(
+    config: Config,
+    make_run: Callable[[Mapping[str, object]], RunDirectory],
+    root: Path,
+    watcher: Watcher,
+    open_model: ModelOpener,
+    grader: Grader,
+) -> Session:
     watcher.phase("reading problems")
-    with MathVerifier(config.verifier.math_timeout_s) as verifier:
-        sets = load_sets(config, verifier.check_gold)
+    sets = load_sets(config, grader.math.check_gold)
+    isolation = grader.describe() if sets.has_code else ""
     watcher.phase("loading the model")
     model = open_model(config, RunDirectory(root).checkpoints)
     prompter = Prompter(model.tokenizer, config.prompt)
@@ -178,14 +202,13 @@ def open_session(
     ledger = Ledger(run.ledger)
     for name, problems in sets.train.items():
         ledger.add_problems(name, problems)
-    grader = Grader(config.verifier)
     session = Session(
         config, run, sets, model.tokenizer, prompter, model.engine, grader, ledger, watcher
     )
     for note in sets.notes:
         session.tell("problems", note)
-    if any(p.domain == "code" for problems in sets.train.values() for p in problems):
-        session.tell("sandbox", grader.describe())
+    if isolation:
+        session.tell("sandbox", isolation)
     return session
 
 

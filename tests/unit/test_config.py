@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 import srpo
 from srpo.config import Config, Section, StageConfig, as_vanilla
 from srpo.config_files import resolve
+from srpo.errors import ConfigError
 
 SOURCES = Path(srpo.__file__).parent
 MATH = {"generate": "math", "count": 8}
@@ -126,3 +127,36 @@ def test_the_vanilla_baseline_does_not_add_steps_to_epochs() -> None:
 def test_a_stage_needs_no_name_it_does_not_use_but_needs_one() -> None:
     assert StageConfig.model_fields["name"].is_required()
     assert StageConfig.model_fields["sets"].is_required()
+
+
+@pytest.mark.parametrize(
+    ("changes", "part"),
+    [
+        ({"overlong_weight": 0.5}, 'need overlong = "soft"'),
+        ({"overlong_buffer_tokens": 5}, 'need overlong = "soft"'),
+        ({"overlong": "soft", "overlong_weight": 0}, "does nothing"),
+        ({"overlong": "soft", "overlong_weight": -1}, "greater than or equal to 0"),
+        ({"overlong": "hard"}, "'mask' or 'soft'"),
+        ({"overlong": "soft", "overlong_buffer_tokens": 2000}, "more than max_completion_tokens"),
+    ],
+)
+def test_what_is_said_of_overlong_answers_fits_together(changes: dict[str, Any], part: str) -> None:
+    with pytest.raises(ConfigError, match=part):
+        config_with([{"steps": 5, "max_completion_tokens": 1024, "reward": changes}])
+
+
+@pytest.mark.parametrize(
+    ("changes", "part"),
+    [
+        ({"code_program_timeout_s": 1.0}, "less than code_timeout_s"),
+        ({"remote_url": "localhost:8080"}, "begin with http"),
+        ({"remote_url": "http://x", "strength": "landlock"}, "its own way"),
+        ({"remote_url": "http://x", "allow_unsafe": True}, "its own way"),
+        ({"strength": "strong"}, "namespaces-per-program"),
+        ({"fence": "firejail"}, "bubblewrap"),
+        ({"second_opinion_share": 1.5}, "less than or equal to 1"),
+    ],
+)
+def test_what_is_said_of_verifiers_fits_together(changes: dict[str, Any], part: str) -> None:
+    with pytest.raises(ConfigError, match=part):
+        config_with(verifier=changes)
