@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from srpo.sandbox.model_side import serve
+from srpo.sandbox.test_text import TestText
 from srpo.sandbox.tests_side import run_asserts
 
 MEMORY_BYTES = 1 << 30
@@ -70,18 +71,15 @@ def asserts(
     prelude: str = "",
 ) -> tuple[str, str]:
     """Status and error of `run_asserts` in a process of its own."""
+    try:
+        prepared = TestText(setup, tests, entry_point).prepared()
+    except SyntaxError as error:
+        return "failed", f"SyntaxError: {error}"
     with model(program, prelude) as fd:
         reader, writer = os.pipe()  # after the program's process, which must not hold it
 
         def body() -> None:
-            verdict = run_asserts(
-                fd,
-                setup=setup,
-                tests=tests,
-                entry_point=entry_point,
-                call_timeout_s=call_timeout_s,
-                max_bytes=1 << 20,
-            )
+            verdict = run_asserts(fd, prepared, call_timeout_s=call_timeout_s, max_bytes=1 << 20)
             os.write(writer, json.dumps(verdict).encode())
 
         pid = fork(body)

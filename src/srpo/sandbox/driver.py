@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import lru_cache
 
 from srpo.sandbox import (
     Asserts,
@@ -23,6 +24,7 @@ from srpo.sandbox import (
 )
 from srpo.sandbox.caller import Caller
 from srpo.sandbox.client import Ending, ServerClient, Use, script_payload
+from srpo.sandbox.test_text import TestText
 
 _MAX_ERROR_CHARS = 300
 _STDERR_BYTES = 1 << 16
@@ -195,18 +197,23 @@ def _model_payload(job: Job, max_bytes: int) -> bytes:
     return json.dumps(asked).encode()
 
 
+@lru_cache(maxsize=512)
+def _prepared(item: Asserts) -> bytes:
+    """The tests of one problem are run against many programs."""
+    return TestText(item.setup, item.tests, item.entry_point).prepared()
+
+
 def _run_asserts(
     worker: Worker, job: Job, item: Asserts, limits: Limits, left_s: float
 ) -> CaseOutput:
     """Program and trusted tests side by side, each in a process of its own server."""
     max_bytes = limits.output_kib << 10
-    tests = {
-        "setup": item.setup,
-        "tests": item.tests,
-        "entry_point": item.entry_point,
-        "call_timeout_s": limits.timeout_s,
-        "max_bytes": max_bytes,
-    }
+    try:
+        prepared = _prepared(item)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        return CaseOutput("failed", error=f"the tests cannot be read: {error}"[:_MAX_ERROR_CHARS])
+    asked = json.dumps({"call_timeout_s": limits.timeout_s, "max_bytes": max_bytes})
+    tests = asked.encode() + b"\n" + prepared
     program = _model_payload(job, max_bytes)
     program_server, tests_server = worker.program_server, worker.tests_server
     verdict_fd, write_fd = os.pipe()
@@ -214,7 +221,7 @@ def _run_asserts(
     try:
         with one, other, _streams() as fds, _streams() as test_fds:
             start = [*test_fds, one.fileno(), write_fd]
-            tests_server.start("tests", json.dumps(tests).encode(), _use(limits, left_s), start)
+            tests_server.start("tests", tests, _use(limits, left_s), start)
             use = _use(limits, left_s + 1.0)
             program_server.start("model", program, use, [*fds, other.fileno()])
         os.close(write_fd)

@@ -1,26 +1,24 @@
 """What the text of trusted tests says: which names it takes from the program, what it runs.
 
-Only the standard library.
+Worked out by the parent, once for all programs that are put to the same tests, so that the tests'
+own process has only to run them (`test_run`).
 """
 
 from __future__ import annotations
 
 import ast
 import builtins
-import importlib
-import inspect
-import io
+import marshal
 import symtable
 import sys
 import types
-from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    import unittest
+from srpo.sandbox.test_run import TESTS_NAME
 
-TESTS_NAME = "__main__"  # the guards of trusted tests run
 # Comparisons and copies that tests may take for granted are never the program's.
 _TRUSTED = {"isclose": "math", "deepcopy": "copy"}
+# Nor are packages that are not to be had here: a program's own `np.allclose` may say anything.
+_PACKAGES = {"np", "numpy", "pandas", "pd", "pytest", "scipy", "sympy", "torch"}
 
 
 class TestText:
@@ -38,6 +36,7 @@ class TestText:
         self._free: set[str] = set()
         for source in setup, tests:
             self._scan(symtable.symtable(source, "<tests>", "exec"), top=True)
+        self._has_entry_point = bool(entry_point)
         self._used_at_top = self._names_used_at_top(tests)
         self.entry_point = entry_point or self._only_builtin()
         self.setup_code = _compiled(self._trees[0], "setup")
@@ -72,22 +71,21 @@ class TestText:
         } & set(dir(builtins)) - self._bound
         return called.pop() if not unknown and len(called) == 1 else ""
 
-    def mentions(self, name: str) -> bool:
-        """Whether setup or tests use or bind this name."""
-        return name in self._bound | self._free
-
     def wanted(self) -> list[str]:
         """Names that are looked up in the program: the entry point, and what nobody defines."""
         names = self._free - self._bound - set(dir(builtins)) - set(self.standard())
-        return sorted(names | set(self.entries()))
+        return sorted((names - _PACKAGES) | set(self.entries()))
 
     def entries(self) -> list[str]:
         """The entry point, and of a dotted one also the name that it begins with."""
         first = self.entry_point.split(".")[0].removesuffix("()")
         return sorted({self.entry_point, first} - {""})
 
-    def standard(self) -> dict[str, Any]:
-        """Modules and functions of the standard library that the tests use without an import."""
+    def standard(self) -> dict[str, str]:
+        """What the tests use of the standard library without an import, and its module.
+
+        A module has an empty text.
+        """
         bases = {
             node.value.id
             for tree in self._trees
@@ -101,57 +99,25 @@ class TestText:
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
         }
         free = self._free - self._bound
-        found: dict[str, Any] = {
-            name: importlib.import_module(name)
-            for name in (free & bases & sys.stdlib_module_names) - called
+        modules = (free & bases & sys.stdlib_module_names) - called
+        return dict.fromkeys(sorted(modules), "") | {
+            name: _TRUSTED[name] for name in sorted(free & set(_TRUSTED))
         }
-        for name in free & set(_TRUSTED):
-            found[name] = getattr(importlib.import_module(_TRUSTED[name]), name)
-        return found
 
-    def calls_check(self, space: dict[str, Any]) -> bool:
-        """Whether there is a function `check` that the tests leave to be called."""
-        return "check" not in self._used_at_top and _is_function(space.get("check"))
-
-    def run_rest(self, space: dict[str, Any]) -> None:
-        """Run unit tests and functions `test_*` that the tests define and do not run themselves.
-
-        Raises AssertionError if one fails.
-        """
-        unit_tests: Any = sys.modules.get("unittest")  # if the tests have not loaded it, none
-        for name, value in list(space.items()):
-            if name in self._used_at_top:
-                continue
-            if unit_tests and isinstance(value, type) and issubclass(value, unit_tests.TestCase):
-                _run_case(unit_tests, value)
-            elif name.startswith("test_") and _is_function(value):
-                _run_function(name, value)
-
-
-def _is_function(value: object) -> bool:
-    return isinstance(value, types.FunctionType) and value.__module__ == TESTS_NAME
-
-
-def _run_case(unit_tests: Any, case: type[unittest.TestCase]) -> None:
-    suite = unit_tests.defaultTestLoader.loadTestsFromTestCase(case)
-    report = unit_tests.TextTestRunner(stream=io.StringIO(), verbosity=0, failfast=True).run(suite)
-    problems = [*report.errors, *report.failures]
-    if problems:
-        raise AssertionError(problems[0][1].strip().splitlines()[-1])
-    if not report.wasSuccessful():
-        raise AssertionError(f"{case.__name__}: a test that should have failed did not")
-
-
-def _run_function(name: str, function: types.FunctionType) -> None:
-    needed = [
-        parameter
-        for parameter in inspect.signature(function).parameters.values()
-        if parameter.default is parameter.empty
-        and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-    ]
-    if needed:
-        raise AssertionError(f"{name} needs arguments that nobody gives")
-    function()
+    def prepared(self) -> bytes:
+        """All that `test_run.Prepared` needs, for a process of this very Python."""
+        return marshal.dumps(
+            {
+                "setup_code": self.setup_code,
+                "tests_code": self.tests_code,
+                "entry_point": self.entry_point if self._has_entry_point else "",
+                "wanted": self.wanted(),
+                "entries": self.entries(),
+                "standard": self.standard(),
+                "used_at_top": sorted(self._used_at_top),
+                "uses_unittest": "unittest" in self._bound | self._free,
+            }
+        )
 
 
 def _compiled(tree: ast.Module, name: str) -> types.CodeType:

@@ -29,7 +29,7 @@ from srpo.sandbox.decoding import Decoder, MalformedError
 from srpo.sandbox.encoding import COUNT, KNOWN_BUILTINS, NotPlainError, TooLargeError
 from srpo.sandbox.model_side import CALLABLE, MODULE_NAME
 from srpo.sandbox.opaque import Opaque, OpaqueCallable
-from srpo.sandbox.test_text import TESTS_NAME, TestText
+from srpo.sandbox.test_run import TESTS_NAME, Prepared
 
 _MAX_ERROR_CHARS = 300
 _MAX_BASES = 50
@@ -194,7 +194,7 @@ def _is_of_tests(value: object) -> bool:
 
 
 def run_asserts(
-    fd: int, *, setup: str, tests: str, entry_point: str, call_timeout_s: float, max_bytes: int
+    fd: int, prepared: bytes, *, call_timeout_s: float, max_bytes: int
 ) -> tuple[str, str]:
     """Run trusted tests against the program at the other end of `fd`; status and error.
 
@@ -213,8 +213,7 @@ def run_asserts(
     try:
         peer = Tests(Frames(fd, max_bytes, timed=True), call_timeout_s)
         peer.wait_loaded(time.monotonic() + call_timeout_s)
-        text = TestText(setup, tests, entry_point)
-        _run(peer, text, entry_point)
+        _run(peer, Prepared(prepared))
     except BaseException as error:  # noqa: BLE001 - SystemExit, too, proves nothing
         if peer is None or peer.broken is None:
             return "failed", _told(error)
@@ -225,12 +224,12 @@ def run_asserts(
     return "ok", ""
 
 
-def _run(peer: Tests, text: TestText, entry_point: str) -> None:
+def _run(peer: Tests, text: Prepared) -> None:
     module = types.ModuleType(TESTS_NAME)
     sys.modules[TESTS_NAME] = module
     space = module.__dict__
     space["__builtins__"] = builtins
-    wanted = text.wanted()
+    wanted = text.wanted
     found = peer.ask("names", None, tuple(wanted))
     if type(found) is not tuple or any(type(p) is not tuple or len(p) != 2 for p in found):
         peer.lose("crashed", "a forged answer: names")
@@ -238,16 +237,16 @@ def _run(peer: Tests, text: TestText, entry_point: str) -> None:
     _offer_module(peer)
     space.update(text.standard())
     space.update(program)
-    if text.mentions("unittest"):
+    if text.uses_unittest:
         _leave_unit_tests_to_us()
     exec(text.setup_code, space)
-    for name in text.entries():  # not the stub that the setup may hold
+    for name in text.entries:  # not the stub that the setup may hold
         if name in program:
             space[name] = program[name]
     exec(text.tests_code, space)
-    if entry_point and text.calls_check(space):
+    if text.entry_point and text.calls_check(space):
         if text.entry_point not in program:
-            raise NameError(f"the program has no {entry_point}")
+            raise NameError(f"the program has no {text.entry_point}")
         space["check"](program[text.entry_point])
     text.run_rest(space)
 
