@@ -171,6 +171,14 @@ def test_what_isolates_programs_is_said_once_and_only_if_there_are_any() -> None
     assert said == [ScriptedSandbox().describe()]
 
 
+def test_a_long_stream_is_several_runs_of_the_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("srpo.rewards.judge._JOBS_A_RUN", 3)
+    assert kinds(*[code(GOOD), code(BAD)] * 5) == ["correct", "wrong"] * 5
+    assert [row["verdict"] for row in verdicts(*[code(GOOD)] * 7, sandbox=Forgetful(SCRIPT))].count(
+        "correct"
+    ) == 5  # of runs of 3, 3 and 1 jobs every second one is lost
+
+
 def test_rows_are_taken_as_they_are_needed() -> None:
     taken = itertools.count()
 

@@ -22,7 +22,7 @@ from srpo.types import Verdict
 
 QUIET_S = 2.0  # a judge that is done sooner shows no progress
 REDRAW_S = 0.25
-BAR_CELLS = 30
+BAR_CELLS = 20
 INTERRUPTED = 130
 
 
@@ -85,19 +85,29 @@ class Progress:
 
     def _line(self, num_judged: int, elapsed_s: float) -> Text:
         line = Text("judging  ")
-        total = self._source.total_bytes
-        if total:
-            share = min(1.0, self._source.read_bytes / total)
+        share = self._share(num_judged)
+        if share:
             filled = round(BAR_CELLS * share)
             line.append("━" * filled, style="cyan")
             line.append("─" * (BAR_CELLS - filled), style="bright_black")
             line.append(f" {100 * share:.0f} %  ")
         rate = num_judged / elapsed_s
         line.append(f"{num_judged} rows, {short(rate)} a second  {clock(elapsed_s)}")
-        if total and self._source.read_bytes:
-            left_s = elapsed_s * (total / self._source.read_bytes - 1)
-            line.append(f"  {clock(max(0.0, left_s))} left")
+        if share:
+            line.append(f"  {clock(elapsed_s * (1 / share - 1))} left")
+        line.no_wrap, line.overflow = True, "ellipsis"
         return line
+
+    def _share(self, num_judged: int) -> float:
+        """The judged share of the file, by its bytes; 0 if that cannot be known.
+
+        Some rows are read and not judged yet; they are taken to be as long as the others.
+        """
+        source = self._source
+        if not source.total_bytes or not source.num_rows:
+            return 0.0
+        judged = num_judged / source.num_rows
+        return min(1.0, source.read_bytes / source.total_bytes * judged)
 
     def stop(self) -> None:
         """Take the line off the screen."""

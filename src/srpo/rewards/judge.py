@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import replace
+from itertools import chain, islice
 from typing import Any, Self, TypeVar
 
 from srpo.config import VerifierConfig
@@ -30,6 +31,7 @@ __all__ = ["Judge", "JudgeRow", "Judged", "judge_rows", "parse_judge_row"]
 
 _IN_HAND = 64  # rows that wait in each lane
 _MATH_THREADS = 4
+_JOBS_A_RUN = 20_000  # a sandbox remembers the ids of a run
 _NO_PROGRAM = ("SyntaxError", "IndentationError", "TabError")
 _CODE_LINE = re.compile(
     r"^[ \t]*(?:(?:def|class|import|from|for|while|if|try|with|return|async|lambda)\b|@|#|print\b"
@@ -256,14 +258,28 @@ class _Flow:
             return
         self._judge.begin()
         try:
-            for result in self._judge.sandbox.run(_chain(first, jobs)):
-                row, made, bare = self._waiting.pop(result.id)
-                verdict = self._judge.code_verdict
-                if not self._out.put(_whatever_happens(row, verdict, row, made, bare, result)):
+            while first is not None:
+                if not self._run_jobs(chain([first], islice(jobs, _JOBS_A_RUN - 1))):
                     return
+                first = next(jobs, None)
         finally:
-            for row, _, _ in self._waiting.values():
-                self._out.put(_failed(row, "the sandbox gave no result"))
+            self._give_up_waiting()
+
+    def _run_jobs(self, jobs: Iterator[Job]) -> bool:
+        """Run these jobs; False if nobody wants verdicts any more."""
+        for result in self._judge.sandbox.run(jobs):
+            row, made, bare = self._waiting.pop(result.id)
+            verdict = self._judge.code_verdict
+            if not self._out.put(_whatever_happens(row, verdict, row, made, bare, result)):
+                return False
+        self._give_up_waiting()
+        return True
+
+    def _give_up_waiting(self) -> None:
+        """A job that the sandbox lost is no reason to leave its row without a verdict."""
+        for row, _, _ in self._waiting.values():
+            self._out.put(_failed(row, "the sandbox gave no result"))
+        self._waiting.clear()
 
     def _jobs(self) -> Iterator[Job]:
         """Jobs as the sandbox asks for them; rows without a program are done at once."""
@@ -290,8 +306,3 @@ def _whatever_happens(
 
 def _failed(row: JudgeRow, detail: str) -> Judged:
     return Judged(row.id, Verdict.INFRA_ERROR, detail[:300])
-
-
-def _chain(first: Job, rest: Iterator[Job]) -> Iterator[Job]:
-    yield first
-    yield from rest

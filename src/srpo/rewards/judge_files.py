@@ -28,7 +28,7 @@ class RowFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.read_bytes = 0  # so far
+        self.read_bytes = self.num_rows = 0  # so far
         self._ended = False
         self.total_bytes: int | None = None  # None if it cannot be known
         try:
@@ -53,6 +53,7 @@ class RowFile:
                     self._skip_line(line)
                 elif not line.strip():
                     continue
+                self.num_rows += 1
                 content = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
                 yield parse_judge_row(content, number)
             self._ended = True
