@@ -32,7 +32,13 @@ from srpo.rewards.code_values import same_value
         ("-0.0", "0", True),
         # integers are exact, and a decimal is not one
         ("1000000000001", "1000000000002", False),
-        ("3", "3.0", False),
+        ("3", "3.0", True),  # as C++ and Python print one float
+        ("1000000000001", "1000000000001.00", True),
+        ("1000000000001", "1000000000001.01", False),
+        ("3", "3.00000001", False),
+        ("3", ".3", False),
+        ("3", "3e0", False),
+        ("-0", "0.0", False),
         ("3", "03", False),
         ("3", "+3", False),
         # what float() would take, and a person would not

@@ -12,7 +12,8 @@ r"""Whether a program's standard output is the expected one, under a checker nam
 
 Tokens are what white space separates. Under `lines`, `tokens` and `case_insensitive` a token of
 the expected output that is a decimal number with a point or an exponent is compared as a number,
-and may be off by 1e-6, relative or absolute; integers and all other tokens are texts.
+and may be off by 1e-6, relative or absolute. An integer is exact; `3.0` is 3, as C++ and Python
+print whole floats differently. All other tokens are texts.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def same_stdout(expected: str, stdout: str, checker: str = DEFAULT_CHECKER) -> b
     An empty expected output is the same as no output and nothing else. Raises ValueError for
     an unknown checker.
 
-    >>> same_stdout("0.5 3\n", "0.500000  3"), same_stdout("3\n", "3.0\n")
+    >>> same_stdout("0.5 3\n", "0.500000  3"), same_stdout("3\n", "3.1\n")
     (True, False)
     """
     if problem := checker_problem(checker):
@@ -108,7 +109,8 @@ def _same_tokens(
 def _same_number(expected: str, given: str, tolerance: float, *, integers_too: bool) -> bool:
     """Whether two tokens that differ are numbers that are close enough."""
     if not integers_too and _INTEGER.fullmatch(expected):
-        return False
+        whole, point, rest = given.partition(".")
+        return bool(point) and whole == expected and not rest.strip("0")
     one, other = _number(expected), _number(given)
     if one is None or other is None:
         return False
