@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
-from collections.abc import Iterator
 from fractions import Fraction
 
 import pytest
@@ -14,7 +11,11 @@ from hypothesis import strategies as st
 
 from srpo.rewards.answers import (
     Number,
+    bare_gold,
+    find_answer,
+    find_stated_answer,
     gold_problem,
+    joined_boxes,
     last_boxed,
     quick_comparison,
     read_number,
@@ -22,8 +23,6 @@ from srpo.rewards.answers import (
     same_number,
     too_heavy,
 )
-from srpo.rewards.math import MathVerifier, find_answer
-from srpo.types import Verdict
 
 
 @pytest.mark.parametrize(
@@ -89,6 +88,16 @@ NUMBERS = [
     ("x = 7", 7),
     (r"x_1 = 7", 7),
     ("7.", 7),
+    (r"5 \text{ million}", 5_000_000),
+    (r"\$1.5 \text{ billion}", 1_500_000_000),
+    ("10^{-2}", Fraction(1, 100)),
+    (r"0.\overline{3}", Fraction(1, 3)),
+    (r"0.1\overline{6}", Fraction(1, 6)),  # 1/10 + 6/90
+    ("9.8 m/s^2", Fraction(49, 5)),
+    (r"25^\circ\text{C}", 25),
+    ("２５", 25),  # full-width digits
+    ("4\u200b2", 42),  # a space of no width
+    (r"\\frac{1}{2}", Fraction(1, 2)),  # a doubled backslash
 ]
 
 
@@ -101,7 +110,8 @@ def test_numbers_are_read_exactly(text: str, value: int | Fraction) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "x", "1/0", r"\frac{1}{0}", "1,23", "1,2,3", "(1,2)", r"\sqrt{2}", "3 or 4", "2 pi", "5 x",
-     r"5 \text{ million}", "1e999", "1.2.3", "--1", "2^3", "1" * 500],
+     "1e999", "1.2.3", "--1", "2^3", "1" * 500,
+     "5 squared", "5 thirds", "3 is wrong", "5m", r"2\text{ or }3"],
 )  # fmt: skip
 def test_other_texts_are_no_numbers(text: str) -> None:
     assert read_number(text) is None
@@ -193,7 +203,8 @@ def test_no_text_breaks_the_readers(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     ["9^{9^{9^{9}}}", "10^{10^{10}}", "(123456789)!", "2^{2^{40}}", "7**7**7**7", "3!!!",
-     "2^{123456}", "7" * 401, "{" * 26 + "}" * 26, "x" * 1001, r"\binom{1000000}{500000}",
+     "2^{123456}", r"\sqrt{" * 11, r"\sum_{k=1}^{1000} k", r"\int" * 4, "9 ^ 9 ^ 9",
+     "7" * 401, "{" * 26 + "}" * 26, "x" * 1001, r"\binom{1000000}{500000}",
      "&" * 101],
 )  # fmt: skip
 def test_absurd_answers_reach_no_parser(text: str) -> None:
@@ -201,91 +212,92 @@ def test_absurd_answers_reach_no_parser(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["2^{10}", "x^{2}+y^{2}", "6!", r"e^{x^{2}}", "(2^3)^2", "10^{100}", r"2^{\frac{1}{2}}"]
-)
+    "text",
+    ["2^{10}", "x^{2}+y^{2}", "6!", r"e^{x^{2}}", "(2^3)^2", "10^{100}", r"2^{\frac{1}{2}}",
+     "x^5 - x^4 + x^3 - x^2 + x - 1", "2^{2^{10}}", "2004!", "2024^{4046}", r"\sum_{k=1}^{99} k"],
+)  # fmt: skip
 def test_ordinary_answers_do(text: str) -> None:
     assert too_heavy(text) is None
 
 
 @pytest.mark.parametrize(
     "answer",
-    [None, "", "  ", "@@", "?", r"\boxed{}", "{1", r"\frac{1}{2", "9^{9^{9^{9}}}", "x" * 2000],
-)
+    [None, "", "  ", "@@", "?", r"\boxed{}", "{1", r"\frac{1}{2", "9^{9^{9^{9}}}", "x" * 2000,
+     "(1, 2", r"\frac{1}{0}", "1/0", "__import__('os')", "1" * 300_000],
+)  # fmt: skip
 def test_a_gold_answer_that_cannot_be_graded_is_told(answer: str | None) -> None:
     assert gold_problem(answer)
 
 
-@pytest.mark.parametrize("answer", ["4", r"\boxed{4}", r"\{1, 2\}", "(B)", r"\infty", "[0, 1)"])
+@pytest.mark.parametrize(
+    "answer", ["4", r"\boxed{4}", r"\{1, 2\}", "(B)", r"\infty", "[0, 1)", "]0, 1[", "B)"]
+)
 def test_a_gold_answer_that_can_be_graded_passes(answer: str) -> None:
     assert gold_problem(answer) is None
 
 
-def test_without_a_box_only_a_bare_number_is_an_answer() -> None:
-    assert find_answer(" 42\n") == "42"
-    assert find_answer("-1/2") == "-1/2"
-    for text in ("The answer is 42.", "41\n42", "", r"\boxed{ }", "x + 1", "4" * 41):
-        assert find_answer(text) is None
+@pytest.mark.parametrize(
+    "text",
+    ["42", "-1/2", r"\frac{1}{2}", "x^2+1", "(1,2)", "B", r"$\frac12$", "x + 1", "B) 4", "5 km",
+     r"\{1, 2\}", "sqrt(3)/2", "3 or 4", r"\begin{pmatrix}1\\2\end{pmatrix}", "[0, 1)",
+     "12 apples"],
+)  # fmt: skip
+def test_without_a_box_a_short_bare_answer_is_one(text: str) -> None:
+    assert find_answer(f" {text}\n") == text
 
 
-@pytest.fixture(scope="module")
-def verifier() -> Iterator[MathVerifier]:
-    verifier = MathVerifier()
-    yield verifier
-    verifier.close()
+@pytest.mark.parametrize(
+    "text",
+    ["The answer is 42.", "41\n42", "", r"\boxed{ }", "4" * 101, "I guess 4", "none", "So x = 4",
+     "4 is the answer, or 5, or 6", "?", r"\boxed{4", "...", "1 " * 1000],
+)  # fmt: skip
+def test_without_a_box_prose_holds_no_answer(text: str) -> None:
+    assert find_answer(text) is None
 
 
-PARSED = [
-    (r"\sqrt{2}", r"2^{1/2}", Verdict.CORRECT),
-    (r"\sqrt{2}", "1.414214", Verdict.CORRECT),
-    (r"\sqrt{2}", "1.4142", Verdict.WRONG),  # off by 1e-5; math-verify alone would round
-    (r"\sqrt{3}", "3^{0.5}", Verdict.CORRECT),
-    (r"\frac{\pi}{2}", "pi/2", Verdict.CORRECT),
-    ("2^{64}", "2^{64}+1", Verdict.WRONG),
-    (r"\sqrt{16}", "4", Verdict.CORRECT),
-    ("x^2+2x+1", "(x+1)^2", Verdict.CORRECT),
-    ("x^2+2x+1", "(x-1)^2", Verdict.WRONG),
-    ("(1, 2)", "(2, 1)", Verdict.WRONG),
-    (r"\{1, 2\}", r"\{2, 1\}", Verdict.CORRECT),
-    (r"\{1, 2\}", r"\{1, 2.0000004\}", Verdict.CORRECT),
-    (r"\{1, 2\}", r"\{1, 2.00001\}", Verdict.WRONG),
-    ("[0, 1)", "[0, 1]", Verdict.WRONG),
-    ("ab", "ba", Verdict.CORRECT),
-    (r"\infty", r"-\infty", Verdict.WRONG),
-    ("1+i", "i+1", Verdict.CORRECT),
-    ("3", "9^{9^{9^{9}}}", Verdict.WRONG),
-]
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        (r"\boxed{4} is it, not 5", "4"),
+        ("The answer is 42.", "42"),
+        ("**Final answer:** 42", "42"),
+        ("Final Answer: The largest $n$ is 34.", "34"),
+        ("First we add.\n42", "42"),
+        (r"Therefore $x \geq 5$ is the solution.", r"x \geq 5"),
+        ("So the result is\n\\[\n9\n\\]", "9"),
+        ("After 3 steps there are 12 of them left", None),
+        ("It is 4 or 5", "4 or 5"),  # one answer, of two parts: right for neither
+        ("42 because it must be", "42"),
+        ("I do not know.", None),
+        ("$1$ and then $2$", "2"),
+        (r"it was \boxed{4", None),
+        ("The answer is 7.<|im_end|>user 8", "7"),
+    ],
+)
+def test_a_stated_answer_is_found_in_one_place(text: str, answer: str | None) -> None:
+    assert find_stated_answer(text) == answer
 
 
-def test_the_rest_is_compared_by_a_parser(verifier: MathVerifier) -> None:
-    golds = [(gold, rf"So \boxed{{{answer}}}.") for gold, answer, _ in PARSED]
-    wanted = [verdict for _, _, verdict in PARSED]
-    assert [verdict for verdict, _ in verifier.check(golds)] == wanted
+@pytest.mark.parametrize(
+    ("text", "joined"),
+    [
+        (r"\boxed{1} and \boxed{2}", "1, 2"),
+        (r"\boxed{1}, \boxed{2}, \boxed{3}", "1, 2, 3"),
+        (r"$\boxed{1}\boxed{2}$", "1, 2"),
+        (r"$\boxed{1} \quad \text{and} \quad \boxed{2}$", "1, 2"),
+        (r"\boxed{1} papers and \boxed{2} bins", "1, 2"),
+        (r"\boxed{3}, so it is \boxed{1} or \boxed{2}", "1, 2"),
+        (r"\boxed{1} and then \boxed{2}", None),
+        (r"\boxed{1}, no, \boxed{2} is wrong, \boxed{3}.", None),
+        (r"\boxed{1}", None),
+    ],
+)
+def test_boxes_that_stand_together(text: str, joined: str | None) -> None:
+    assert joined_boxes(text) == joined
 
 
-def test_equal_pairs_get_equal_findings_in_order(verifier: MathVerifier) -> None:
-    pairs = [("4", "4"), ("4", "5"), (None, "4"), ("4", "4"), ("4", "none")]
-    verdicts = [verdict for verdict, _ in verifier.check(pairs)]
-    assert verdicts == [
-        Verdict.CORRECT, Verdict.WRONG, Verdict.UNGRADABLE, Verdict.CORRECT, Verdict.NO_ANSWER,
-    ]  # fmt: skip
-
-
-def test_a_comparison_that_takes_too_long_is_killed(
-    verifier: MathVerifier, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(verifier, "_timeout_s", 0.0005)  # no comparison is that fast
-    ((verdict, note),) = verifier.check([(r"\sqrt{2}", r"\boxed{\sqrt{2}}")])
-    assert verdict in (Verdict.TIMED_OUT, Verdict.UNGRADABLE) and "too long" in note
-
-
-def test_a_dead_math_server_is_replaced_and_twice_dead_is_an_infra_error(
-    verifier: MathVerifier, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pair = (r"\sqrt{2}", r"\boxed{\sqrt{2}}")
-    server = verifier._pool.first()
-    assert server.hello == {"torch": False}
-    os.kill(server.pid, signal.SIGKILL)
-    assert verifier.check([pair])[0][0] is Verdict.CORRECT
-    broken = MathVerifier()
-    monkeypatch.setattr(broken._pool, "_command", ["/bin/false"])
-    assert broken.check([pair])[0][0] is Verdict.INFRA_ERROR
+def test_a_gold_answer_is_taken_out_of_its_boxes() -> None:
+    assert bare_gold(r"So it is $\boxed{4}$.") == "4"
+    assert bare_gold(r"\(\boxed{1}\) and \(\boxed{-2}\).") == "1, -2"
+    assert bare_gold(" 4 ") == "4"
+    assert bare_gold(r"\boxed{4") == "4"

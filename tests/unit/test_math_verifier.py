@@ -1,0 +1,287 @@
+"""The verifier with its processes: what a parser decides, time, memory, threads, failures."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from srpo.rewards.answers import find_answer
+from srpo.rewards.math import MathVerifier
+from srpo.rewards.second_opinion import second_opinions
+from srpo.types import Verdict
+from tests.hostile_answers import hostile_pairs
+
+
+@pytest.fixture(scope="module")
+def verifier() -> Iterator[MathVerifier]:
+    with MathVerifier(workers=1) as verifier:
+        verifier.start()
+        yield verifier
+
+
+def boxed(answer: str) -> str:
+    return rf"So \boxed{{{answer}}}."
+
+
+SAME = [
+    (r"\sqrt{2}", r"2^{1/2}"),
+    (r"\sqrt{2}", "1.414214"),
+    (r"\sqrt{3}", "3^{0.5}"),
+    (r"\frac{\pi}{2}", "pi/2"),
+    (r"\sqrt{\sqrt{2}}", "2**(1/4)"),
+    (r"\frac{3\sqrt{5}}{7}", "(3*sqrt(5))/7"),
+    (r"96-10\sqrt{21}", r"\frac{6\sqrt{1789-240\sqrt{21}}+8\sqrt{1236-240\sqrt{21}}}{5}"),
+    (r"\sqrt{16}", "4"),
+    ("x^2+2x+1", "(x+1)^2"),
+    ("x^2+2x+1", "x^2 + 2*x - (-1)"),
+    ("y = x^2+2x+1", "2x+ 1+x^2"),
+    (r"\tan^2(y)+1", r"\sec^2(y)"),
+    (r"1-\frac{1}{\mathrm{e}}", "1-1/e"),
+    (r"\cos 60^\circ", r"\frac{1}{2}"),
+    ("ab", "ba"),
+    ("1+i", "i+1"),
+    (r"e^{i\pi}", "-1"),
+    (r"\frac{1}{i}", "-i"),
+    (r"2\sqrt{3}\text{ m}", r"200\sqrt{3}\text{ cm}"),
+    (r"\{1, \sqrt{4}\}", "2, 1"),
+    (r"1 \pm \sqrt{19}", r"1+\sqrt{19}, 1-\sqrt{19}"),
+    (r"x_1 = \frac{1}{2}+\frac{31\sqrt{5}}{216}", r"\frac{108 + 31\sqrt{5}}{216}"),
+    (r"[1,3]", r"[1,2]\cup[2,3]"),
+    ("x<1", "-x>-1"),
+    (r"1\leq|z|\leq \frac{3}{2}", r"z \in [-\frac{3}{2},-1]\cup[1,\frac{3}{2}]"),
+    ("2x+4y-3=0", r"y=-\frac{1}{2}x+\frac{3}{4}"),
+    ("34x+45y-20z+100=0", "-34x-45y+20z-100=0"),
+    (r"\begin{pmatrix}6 & 8\end{pmatrix}",
+     r"\begin{pmatrix}1 & 2\end{pmatrix} + \begin{pmatrix}5 & 6\end{pmatrix}"),
+    (r"\binom{2026}{1013}", r"\frac{2026!}{1013! \cdot 1013!}"),
+    ("3^{2025}", "3 \\cdot 3^{2024}"),
+]  # fmt: skip
+
+DIFFERENT = [
+    (r"\sqrt{2}", "1.4142"),  # off by 1e-5; math-verify alone would round
+    (r"\frac{1}{2^{99}}", r"\frac{1}{2^{98}}"),  # math-verify rounds both to nothing
+    ("x+2^{-99}", "x+2^{-98}"),
+    ("2^{64}", "2^{64}+1"),
+    ("3^{2025}", "2^{2025}"),
+    ("x^2+2x+1", "(x-1)^2"),
+    ("f(x)", "f(y)"),
+    (r"\{1, \sqrt{2}\}", r"\{1, 1.41\}"),
+    (r"[1,3]", r"[1,2)\cup(2,3]"),
+    ("x<1", "-x>1"),
+    ("5x - 7y + 11z + 4 = 0", "x + y - z + 2 = 0"),
+    (r"2\sqrt{3}\text{ m}", r"2\sqrt{3}\text{ cm}"),
+    ("3 m", "3"),  # a product, unless both have a unit
+    ("x", "2x"),
+    (r"1-\frac{1}{e}", r"1+\frac{1}{e}"),
+    ("2x + z = 1", "x=1"),
+]
+
+
+def test_a_parser_compares_the_rest(verifier: MathVerifier) -> None:
+    pairs = [(gold, boxed(answer)) for gold, answer in SAME]
+    assert [pair for pair, (verdict, _) in zip(pairs, verifier.check(pairs), strict=True)
+            if verdict is not Verdict.CORRECT] == []  # fmt: skip
+    pairs = [(gold, boxed(answer)) for gold, answer in DIFFERENT]
+    assert [pair for pair, (verdict, _) in zip(pairs, verifier.check(pairs), strict=True)
+            if verdict is not Verdict.WRONG] == []  # fmt: skip
+
+
+def test_exchanging_gold_and_answer_changes_nothing(verifier: MathVerifier) -> None:
+    for rows in (SAME[:12], DIFFERENT[:8]):
+        there = verifier.check([(gold, boxed(answer)) for gold, answer in rows])
+        back = verifier.check([(answer, boxed(gold)) for gold, answer in rows])
+        assert [verdict for verdict, _ in there] == [verdict for verdict, _ in back]
+
+
+def test_no_verdict_depends_on_those_before_it(verifier: MathVerifier) -> None:
+    pairs = [(gold, boxed(answer)) for gold, answer in SAME[:8] + DIFFERENT[:6]]
+    alone = {pair: verifier.check_one(*pair) for pair in pairs}
+    for seed in range(2):
+        random.Random(seed).shuffle(pairs)
+        assert verifier.check(pairs) == [alone[pair] for pair in pairs]
+
+
+def test_equal_pairs_get_equal_findings_in_order(verifier: MathVerifier) -> None:
+    pairs = [("4", "4"), ("4", "5"), (None, "4"), ("4", "4"), ("4", "none")]
+    assert [verdict for verdict, _ in verifier.check(pairs)] == [
+        Verdict.CORRECT, Verdict.WRONG, Verdict.UNGRADABLE, Verdict.CORRECT, Verdict.NO_ANSWER,
+    ]  # fmt: skip
+    assert verifier.check([]) == []
+
+
+def test_several_boxes(verifier: MathVerifier) -> None:
+    both = r"\boxed{1} and \boxed{2}"
+    assert verifier.check_one("1,2", both)[0] is Verdict.CORRECT
+    assert verifier.check_one("2", both)[0] is Verdict.CORRECT  # the last box counts
+    assert verifier.check_one("1", both)[0] is Verdict.WRONG
+    assert verifier.check_one("1,2,3", both)[0] is Verdict.WRONG
+
+
+def test_words_without_a_box_count_only_if_they_are_the_gold_answer(verifier: MathVerifier) -> None:
+    assert verifier.check_one(r"\text{east}", "East")[0] is Verdict.CORRECT
+    assert verifier.check_one("odd $n$", "odd $n$")[0] is Verdict.CORRECT
+    assert verifier.check_one(r"\text{east}", "West")[0] is Verdict.NO_ANSWER
+
+
+def test_stated_answers_count_if_they_are_asked_for() -> None:
+    text = "First we add them. The answer is 42."
+    with MathVerifier(workers=1) as strict, MathVerifier(workers=1, stated=True) as lenient:
+        assert strict.check_one("42", text)[0] is Verdict.NO_ANSWER
+        assert lenient.check_one("42", text)[0] is Verdict.CORRECT
+        assert lenient.check_one("4", "4 is the answer, or 5, or 6")[0] is not Verdict.CORRECT
+
+
+def test_what_takes_too_long_ends_in_time() -> None:
+    with MathVerifier(1.0, workers=1) as verifier:
+        verifier.start()
+        for answer in (r"\prod_{k=1}^{999} (x+k)", r"\sum_{k=1}^{99} k^{999}+x^{999}"):
+            start_s = time.monotonic()
+            verdict, note = verifier.check_one("x^2+1", boxed(answer))
+            assert time.monotonic() - start_s < 1.0 + 0.5  # measured: 1.02
+            assert verdict in (Verdict.TIMED_OUT, Verdict.WRONG), note
+        assert verifier.check_one(*(r"\sqrt{8}", boxed(r"2\sqrt{2}")))[0] is Verdict.CORRECT
+
+
+def test_hostile_answers_from_a_thread_end_in_time_and_memory() -> None:
+    slowest_s, verdicts = 0.0, set()
+    with MathVerifier(0.2, workers=1) as verifier:
+        verifier.start()
+
+        def run() -> None:
+            nonlocal slowest_s
+            for gold, text in hostile_pairs(seed=5, number=200):
+                start_s = time.monotonic()
+                verdicts.add(verifier.check_one(gold, text)[0])
+                slowest_s = max(slowest_s, time.monotonic() - start_s)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join(100)
+        assert not thread.is_alive()
+        server_kib = [
+            int(line.split()[1])
+            for pid in verifier._servers.pids()
+            for line in Path(f"/proc/{pid}/status").read_text().splitlines()
+            if line.startswith("VmHWM")
+        ]
+    assert slowest_s < 0.2 + 1.0  # measured: 0.25
+    assert Verdict.INFRA_ERROR not in verdicts
+    assert max(server_kib) < 400 << 10
+
+
+def test_several_threads_at_once(verifier: MathVerifier) -> None:
+    wrong: list[int] = []
+
+    def run(i: int) -> None:
+        same = verifier.check_one(rf"\sqrt{{{i}}}", boxed(f"{i}^{{1/2}}"))
+        other = verifier.check_one(rf"\sqrt{{{i}}}", boxed(f"{i + 1}^{{1/2}}"))
+        if (same[0], other[0]) != (Verdict.CORRECT, Verdict.WRONG):
+            wrong.append(i)
+
+    threads = [threading.Thread(target=run, args=(i,)) for i in range(2, 14)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_servers_side_by_side_answer_in_order() -> None:
+    with MathVerifier(workers=2) as verifier:
+        verifier.start()
+        pairs = [(rf"\sqrt{{{i}}}", boxed(f"{i + i % 2}^{{1/2}}")) for i in range(2, 12)]
+        wanted = [Verdict.WRONG if i % 2 else Verdict.CORRECT for i in range(2, 12)]
+        assert [verdict for verdict, _ in verifier.check(pairs)] == wanted
+        assert len(verifier._servers.pids()) == 2
+
+
+def test_a_dead_server_is_replaced_and_twice_dead_is_an_infra_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pair = (r"\sqrt{2}", boxed(r"2^{1/2}"))
+    with MathVerifier(workers=1) as verifier:
+        verifier.start()
+        (pid,) = verifier._servers.pids()
+        os.kill(pid, signal.SIGKILL)
+        assert verifier.check_one(*pair)[0] is Verdict.CORRECT
+        monkeypatch.setattr("srpo.rewards.math_servers._COMMAND", ["/bin/false"])
+        (pid,) = verifier._servers.pids()
+        os.kill(pid, signal.SIGKILL)
+        verdict, note = verifier.check_one(*pair)
+        assert verdict is Verdict.INFRA_ERROR and "math server" in note
+        assert verifier.check_one("4", "4")[0] is Verdict.CORRECT  # takes no server
+
+
+def children_of(pid: int) -> list[int]:
+    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(child) for child in text.split()]
+
+
+def test_nothing_stays_behind() -> None:
+    verifier = MathVerifier(workers=1)
+    try:
+        server, worker = _use_for_a_while(verifier)
+    finally:
+        verifier.close()
+    deadline_s = time.monotonic() + 10
+    alive = {server, worker}
+    while alive and time.monotonic() < deadline_s:
+        for pid in list(alive):
+            with contextlib.suppress(FileNotFoundError):
+                if ") Z" not in Path(f"/proc/{pid}/stat").read_text():
+                    continue
+            alive.discard(pid)
+        time.sleep(0.01)
+    assert not alive
+
+
+def _use_for_a_while(verifier: MathVerifier) -> tuple[int, int]:
+    verifier.start()
+    (server,) = verifier._servers.pids()
+    (worker,) = children_of(server)
+    os.kill(worker, signal.SIGKILL)  # a worker that dies is replaced as well
+    assert verifier.check_one(r"\sqrt{8}", boxed(r"2\sqrt{2}"))[0] is Verdict.CORRECT
+    (worker,) = children_of(server)
+    num_fds = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(20):
+        verifier.check_one(r"\sqrt{8}", boxed(r"\sqrt{9}+x"))
+    assert len(list(Path("/proc/self/fd").iterdir())) == num_fds
+    return server, worker
+
+
+def test_gold_answers_that_nothing_can_be_checked_against_are_named(verifier: MathVerifier) -> None:
+    good = ["4", r"\sqrt{2}", "x^2+1", r"\text{yes}", "odd $n$", "(1,2]", r"\boxed{7}", "5 km",
+            r"\{1\} \cup [2,3]", "f(x)=2x", r"\binom{n}{2}", "B", "3:30", "204_5"]  # fmt: skip
+    bad = ["", "@@", r"\frac{1}{", r"\frac{1}{0}", "9^{9^{9^{9}}}", "(1,2", r"\sqrt{", "2 + ",
+           r"\frac{}{}", "x^", "= ="]  # fmt: skip
+    found = verifier.check_gold([*good, *bad, *bad])
+    assert sorted(found) == sorted(bad)
+    assert all(reason.startswith(("the gold", "there is no gold")) for reason in found.values())
+
+
+def test_checking_gold_answers_stops_in_time(verifier: MathVerifier) -> None:
+    many = [rf"\sqrt{{{i}}}+x" for i in range(2, 4000)]
+    start_s = time.monotonic()
+    assert verifier.check_gold(many, limit_s=0.5) == {}
+    assert time.monotonic() - start_s < 5.0
+
+
+def test_a_second_opinion_gives_both_reasons(verifier: MathVerifier) -> None:
+    texts = [("4", boxed("4")), (r"\frac{1}{2^{99}}", boxed(r"\frac{1}{2^{98}}")), ("4", "no idea")]
+    rows = [
+        (str(i), gold, text, *verifier.check_one(gold, text))
+        for i, (gold, text) in enumerate(texts)
+    ]
+    opinions = second_opinions(verifier, rows)
+    assert [opinion.id for opinion in opinions] == ["0", "1", "2"]
+    assert [opinion.disagrees for opinion in opinions] == [False, True, False]
+    assert opinions[1].verdict is Verdict.WRONG and opinions[1].other is Verdict.CORRECT
+    assert opinions[1].other_reason and opinions[1].answer == find_answer(texts[1][1])
