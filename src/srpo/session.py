@@ -25,7 +25,7 @@ from srpo.rewards.opinion_sample import opinion_row, questions
 from srpo.rewards.second_opinion import second_opinions
 from srpo.rundir import RunDirectory, check_space
 from srpo.selection import Selection
-from srpo.types import Group, Problem
+from srpo.types import AssertCase, Group, Problem
 from srpo.watcher import Watcher
 
 SHOWN_UNGRADABLE = 3
@@ -191,6 +191,7 @@ def _open_session(
 ) -> Session:
     watcher.phase("reading problems")
     sets = load_sets(config, grader.math.check_gold)
+    _check_sandbox(config, sets)
     isolation = grader.describe() if sets.has_code else ""
     watcher.phase("loading the model")
     model = open_model(config, RunDirectory(root).checkpoints)
@@ -269,6 +270,20 @@ def _ungradable_notes(
         f"{name}: {len(bad)} of {len(with_answer)} answers cannot be graded and give no reward "
         f"({'; '.join(shown)}{more})"
     ]
+
+
+def _check_sandbox(config: Config, sets: ProblemSets) -> None:
+    """Raise `ConfigError` if the sandbox cannot run some problem's tests at all."""
+    if not config.verifier.remote_url:
+        return
+    for name, problems in sets.train.items():
+        for problem in [*problems, *sets.held_out[name]]:
+            if any(isinstance(case, AssertCase) for case in problem.tests):
+                raise ConfigError(
+                    f"verifier.remote_url: a remote sandbox runs no assert tests, and set {name} "
+                    f"has some (problem {problem.name or problem.id}); take out remote_url, or "
+                    "these problems"
+                )
 
 
 def _environment(facts: Mapping[str, object]) -> dict[str, object]:

@@ -11,7 +11,7 @@ import pytest
 
 from srpo import train
 from srpo.config import Config, RewardConfig, VerifierConfig
-from srpo.errors import SandboxError
+from srpo.errors import ConfigError, SandboxError
 from srpo.rewards import Grader
 from srpo.rewards.second_opinion import Opinion
 from srpo.rundir import RunDirectory
@@ -112,6 +112,14 @@ def test_without_isolation_no_run_directory_is_made(
     monkeypatch.setattr("srpo.sandbox.local.AUTOMATIC", ())
     with pytest.raises(SandboxError, match="cannot be fenced in"):
         train(config_of(tmp_path, [code_row(1)]), tmp_path / "r", open_model=opener([ONES]))
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_remote_sandbox_runs_no_assert_tests(tmp_path: Path) -> None:
+    row = {"domain": "code", "statement": "f", "tests": [{"program": "assert f()"}], "id": "p9"}
+    config = config_of(tmp_path, [row], verifier={"remote_url": "http://127.0.0.1:9"})
+    with pytest.raises(ConfigError, match=r"no assert tests, and set own has some \(problem p9\)"):
+        train(config, tmp_path / "r", open_model=opener([ONES]))
     assert not (tmp_path / "r").exists()
 
 
