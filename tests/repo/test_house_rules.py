@@ -207,9 +207,9 @@ def test_importing_the_package_loads_nothing_heavy_and_is_quick() -> None:
 @pytest.mark.parametrize(
     "module",
     [
-        "config_files", "problems", "selection", "prompts", "rollouts", "rewards", "batching",
+        "config_files", "problems", "selection", "prompts", "rollouts", "rewards.judge", "batching",
         "history", "schedule", "figures", "watcher", "rundir", "checkpoints", "session",
-        "trainer", "recording", "evaluation", "engines.scripted", "embedded.world",
+        "trainer", "recording", "evaluation", "engines.scripted", "embedded.world", "judging",
     ],
 )  # fmt: skip
 def test_everything_but_the_engine_can_be_imported_without_torch(module: str) -> None:

@@ -11,9 +11,10 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 import srpo
-from srpo.config import Config, Section, StageConfig, as_vanilla
+from srpo.config import Config, Section, StageConfig, Strength, as_vanilla
 from srpo.config_files import resolve
 from srpo.errors import ConfigError
+from srpo.sandbox.strengths import Wanted
 
 SOURCES = Path(srpo.__file__).parent
 MATH = {"generate": "math", "count": 8}
@@ -122,6 +123,10 @@ def test_the_vanilla_baseline_of_a_vanilla_baseline_is_itself() -> None:
 def test_the_vanilla_baseline_does_not_add_steps_to_epochs() -> None:
     with pytest.raises(ValueError, match="all count steps, or all count epochs"):
         as_vanilla(config_with([{"steps": 25}, {"epochs": 3}]))
+
+
+def test_the_strengths_are_those_of_the_sandbox() -> None:
+    assert get_args(Strength) == get_args(Wanted)
 
 
 def test_a_stage_needs_no_name_it_does_not_use_but_needs_one() -> None:

@@ -21,6 +21,7 @@ REQUIRED: dict[Domain, tuple[str, ...]] = {
     "code": ("domain", "completion", "tests"),
 }
 OPTIONAL = ("id", "prompt", "stop_reason", "prefilled")
+_KNOWN = frozenset((*REQUIRED["math"], *REQUIRED["code"], *OPTIONAL))
 MAX_ROW_BYTES = 64 << 20
 _MAX_ID_CHARS = 1000
 
@@ -149,19 +150,17 @@ def _domain(fields: Mapping[str, Any]) -> Domain:
 
 def _hint(missing: str, fields: Mapping[str, Any]) -> str:
     """The field that was probably meant to be the missing one."""
-    known = {*REQUIRED["math"], *REQUIRED["code"], *OPTIONAL}
-    others = [str(name)[:60] for name in fields if name not in known]
+    others = sorted(str(name)[:60] for name in fields.keys() - _KNOWN)
     near = difflib.get_close_matches(missing, others, n=1, cutoff=0.6)
     return f"; unknown field {near[0]!r}, did you mean {missing!r}?" if near else ""
 
 
 def _check_optional(fields: Mapping[str, Any]) -> None:
     """Other fields are left alone, but not one that is almost `prompt` or the like."""
-    known = {*REQUIRED["math"], *REQUIRED["code"], *OPTIONAL}
     wanted = [name for name in OPTIONAL if name not in fields and name != "id"]
-    for name in fields:
+    for name in fields.keys() - _KNOWN:
         near = difflib.get_close_matches(str(name)[:60], wanted, n=1, cutoff=0.85)
-        if name not in known and near:
+        if near:
             raise BadRowError(f"unknown field {str(name)[:60]!r}; did you mean {near[0]!r}?")
 
 
