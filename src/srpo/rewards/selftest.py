@@ -64,12 +64,14 @@ def run(
     workers: int = 0,
     allow_unsafe: bool = False,
     tell: Tell = lambda text: None,
+    trials: Sequence[Trial] | None = None,
 ) -> int:
     """Try everything with the strength in force; `tell` gets the text to print, in pieces.
 
-    `workers`: how many programs at a time; 0 means one for each core and one more. Returns 0 if
-    all held, else 1, also if no sandbox can be had. With `allow_unsafe`, where nothing else is
-    possible, the attacks are left out, as they would do harm, and the result is 1.
+    `workers`: how many programs at a time; 0 means one for each core and one more. `trials`: the
+    programs; None means all that are known. Returns 0 if all held, else 1, also if no sandbox can
+    be had. With `allow_unsafe`, where nothing else is possible, the attacks are left out, as they
+    would do harm, and the result is 1.
     """
     start_s = time.monotonic()
     sandbox = LocalSandbox(1, strength, allow_unsafe=allow_unsafe)
@@ -81,12 +83,12 @@ def run(
     finally:
         sandbox.close()
     tell(sentence)
-    attacks, plain = load_attacks(), load_plain()
-    trials = plain if found == "none" else (*attacks, *plain)
-    tell(f"Trying {len(trials)} programs, which takes a minute or so.")
+    known = (*load_attacks(), *load_plain()) if trials is None else tuple(trials)
+    safe = [trial for trial in known if trial.benign or found != "none"]
+    tell(f"Trying {len(safe)} programs; {len(known)} take a minute or so.")
     with Bait() as bait:
         holdings = hold_all(
-            trials,
+            safe,
             lambda: LocalSandbox(1, strength, allow_unsafe=allow_unsafe),
             _LIMITS,
             threads=workers or (os.cpu_count() or 1) + 1,  # many only wait for their time-outs
@@ -94,27 +96,28 @@ def run(
         traces = Holding("traces on this machine", tuple(bait.traces()))
     answers = Part("answers that hang or fool math graders", _off_main_thread(hold_answers))
     others = Part("what other graders get wrong", hold_parts())
-    of_kinds = _by_kind(trials, holdings)
+    of_kinds = _by_kind(safe, holdings)
     parts = (*of_kinds, Part("leave no trace on this machine", (traces,)), answers, others)
     tell(_table(parts))
     for holding in (h for part in parts for h in part.holdings if not h.held):
-        beyond = holding.name not in {trial.name for trial in promised(trials, found)}
+        beyond = holding.name not in {trial.name for trial in promised(safe, found)}
         note = f" (more than {found} promises)" if beyond and holding.name in holdings else ""
         tell(f"NOT HELD  {holding.name}{note}: {'; '.join(holding.broken)}")
-    tell(_headline(attacks, plain, holdings, (*answers.holdings, *others.holdings), found, start_s))
+    tell(_headline(known, holdings, (*answers.holdings, *others.holdings), found, start_s))
     all_held = all(holding.held for part in parts for holding in part.holdings)
-    return 0 if all_held and found != "none" else 1
+    return 0 if all_held and len(safe) == len(known) else 1
 
 
 def _headline(
-    attacks: Sequence[Trial],
-    plain: Sequence[Trial],
+    known: Sequence[Trial],
     holdings: dict[str, Holding],
     checks: Sequence[Holding],
     strength: str,
     start_s: float,
 ) -> str:
     held = {name for name, holding in holdings.items() if holding.held}
+    attacks = [trial for trial in known if not trial.benign]
+    plain = [trial for trial in known if trial.benign]
     return (
         f"{sum(trial.name in held for trial in attacks)} of {len(attacks)} attacks held, "
         f"{sum(trial.name in held for trial in plain)} of {len(plain)} plain programs accepted, "
