@@ -13,6 +13,7 @@ from typing import Any
 
 from srpo.livecodebench import FIELDS as LIVECODEBENCH_FIELDS
 from srpo.livecodebench import livecodebench_cases
+from srpo.rewards.code_jobs import python_problem, whole_setup
 from srpo.rewards.code_output import DEFAULT_CHECKER, checker_problem
 from srpo.row_words import BadRowError, check_name, kind_of, unique_names
 from srpo.types import AssertCase, CodeCase, FunctionCase, Json, StdioCase
@@ -174,6 +175,9 @@ def _assert(case: Mapping[str, Any], program: object, place: str) -> AssertCase:
         raise BadRowError(f"{place} needs a program, a text of Python that asserts something")
     if not isinstance(setup, str):
         raise BadRowError(f"{place} has a setup that is {kind_of(setup)}; it must be a text")
+    for name, text in (("program", program), ("setup", whole_setup(setup))):
+        if reason := python_problem(text):
+            raise BadRowError(f"{place} has a {name} that is no Python: {reason}")
     if entry_point and not _is_name(entry_point):
         raise BadRowError(f"{place} names no function: {str(entry_point)[:60]!r}")
     return AssertCase(program, setup, entry_point)

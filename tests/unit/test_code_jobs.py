@@ -168,6 +168,7 @@ def test_a_head_may_hold_imports() -> None:
 def test_a_head_without_a_body_is_a_head() -> None:
     job = asserting("    return x + 1", setup="def solve(x):\n").job
     assert job.program == "def solve(x):\n    return x + 1"
+    assert job.inputs == (Asserts(CHECK, "def solve(x):\n    pass\n", "solve"),)
 
 
 def test_a_setup_that_is_no_python_gives_nothing() -> None:

@@ -101,6 +101,7 @@ def test_no_program_is_not_a_wrong_program() -> None:
 
 
 def test_truncated_rows_and_gold_answers_that_cannot_be_read() -> None:
+    assert kinds(math("4", answer="@@", stop_reason="length")) == ["ungradable"]
     assert kinds(
         math("4", stop_reason="length"), code(GOOD, stop_reason="length"), math("4", answer="@@")
     ) == ["truncated", "truncated", "ungradable"]
@@ -218,7 +219,7 @@ def test_an_error_of_the_rows_themselves_is_raised() -> None:
 def test_programs_really_run() -> None:
     config = VerifierConfig.model_validate({"code_workers": 1})
     call = {"kind": "call", "function": "add", "cases": [{"args": [1, 2], "output": 3}]}
-    check = {"kind": "assert", "program": "assert add(1, 2) == 3"}
+    check = {"kind": "assert", "program": "assert add(1, 2) == 3", "entry_point": "add"}
     rows = [
         code(GOOD),
         code(BAD),
@@ -226,8 +227,10 @@ def test_programs_really_run() -> None:
         code("def add(a, b): return a + b", tests=check),
         code("def add(a, b): return 4", tests=check),
         code("while True: pass", tests=TESTS),
+        code("I cannot write that.", tests=call),
+        code("I cannot write that.", tests=check | {"setup": "def add(a, b):\n"}),
     ]
     found = {row["id"]: row["verdict"] for row in judge_rows(rows, config)}
-    assert [found[number] for number in range(1, 7)] == [
-        "correct", "wrong", "correct", "correct", "wrong", "timed_out",
+    assert [found[number] for number in range(1, 9)] == [
+        "correct", "wrong", "correct", "correct", "wrong", "timed_out", "no_answer", "no_answer",
     ]  # fmt: skip

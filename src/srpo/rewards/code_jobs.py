@@ -158,7 +158,7 @@ def _input(case: CodeCase) -> CaseInput:
     if isinstance(case, FunctionCase):
         return FunctionCall(case.function, case.args)
     if isinstance(case, AssertCase):
-        return Asserts(case.tests, case.setup, case.entry_point)
+        return Asserts(case.tests, whole_setup(case.setup), case.entry_point)
     return Stdin(case.stdin)
 
 
@@ -190,17 +190,40 @@ def _program_for(cases: Sequence[CodeCase], program: str) -> tuple[str, str]:
     return _shared(setup, with_helpers=head is not None, but=name), program
 
 
+def whole_setup(setup: str) -> str:
+    """A setup that is Python: one that ends with a head without any body is given one.
+
+    >>> whole_setup("def f(x):"), whole_setup("import math")
+    ('def f(x):\\n    pass\\n', 'import math')
+    """
+    with_body = f"{setup.rstrip()}\n    pass\n"
+    return with_body if python_problem(setup) and not python_problem(with_body) else setup
+
+
+def python_problem(text: str) -> str:
+    """Why a trusted text is no Python, in a few words; "" if it is.
+
+    >>> python_problem("assert True"), bool(python_problem("?!"))
+    ('', True)
+    """
+    found = _tree(text)
+    return found if isinstance(found, str) else ""
+
+
 @lru_cache(maxsize=1024)  # many programs come for one problem
+def _tree(text: str) -> ast.Module | str:
+    """The syntax tree of a trusted text, or why it has none."""
+    try:
+        with warnings.catch_warnings():  # of its escapes, as "\\d" in HumanEval
+            warnings.simplefilter("ignore")
+            return ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        return str(error)[:100] or type(error).__name__
+
+
 def _parsed(setup: str) -> ast.Module:
-    """A setup is trusted text; one that ends in a bare head parses with a body."""
-    for text in (setup, f"{setup.rstrip()}\n    pass\n"):
-        try:
-            with warnings.catch_warnings():  # of its escapes, as "\\d" in HumanEval
-                warnings.simplefilter("ignore")
-                return ast.parse(text)
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
-            continue
-    return ast.Module([], [])
+    found = _tree(whole_setup(setup))
+    return ast.Module([], []) if isinstance(found, str) else found
 
 
 def _head(setup: ast.Module, name: str) -> ast.FunctionDef | ast.AsyncFunctionDef | None:

@@ -15,6 +15,7 @@ from itertools import chain, islice
 from typing import Any, Self, TypeVar
 
 from srpo.config import VerifierConfig
+from srpo.rewards.answers import gold_problem
 from srpo.rewards.code_jobs import CodeFinding, CodeJob, job_for
 from srpo.rewards.code_text import bare_program, extract_program
 from srpo.rewards.format import Completion, split_completion
@@ -113,27 +114,24 @@ class Judge:
         """
         start_s = time.monotonic()
         completion = cut(row)
+        bare = bare_program(completion.raw_answer)
+        program = extract_program(completion.raw_answer) if bare is None else bare
         form = _form(row, completion)
-        program = bare = None
-        if form is None:
-            bare = bare_program(completion.raw_answer)
-            program = bare if bare is not None else extract_program(completion.raw_answer)
-            if program is None:
-                form = (Verdict.NO_ANSWER, "there is no closed block of Python code")
-        if form is not None or program is None:
-            verdict, detail = form or (Verdict.NO_ANSWER, "")
-            return _judged(row, completion, CodeFinding(verdict, note=detail), start_s)
-        run_all = self.config.code_run_all
-        return job_for(id, row.tests, program, self._limits, run_all=run_all), bare is not None
+        if form is None and program is not None:
+            run_all = self.config.code_run_all
+            return job_for(id, row.tests, program, self._limits, run_all=run_all), bare is not None
+        verdict, note = form or (Verdict.NO_ANSWER, "there is no closed block of Python code")
+        return _judged(row, completion, CodeFinding(verdict, note=note), start_s)
 
     def code_verdict(self, row: JudgeRow, made: CodeJob, bare: bool, result: JobResult) -> Judged:
         """What a result of a row's program comes to."""
         finding = made.finding(result)
-        if bare and finding.verdict is Verdict.WRONG and _is_prose(made.job.program, result):
-            finding = replace(
-                finding, verdict=Verdict.NO_ANSWER, note="the text is neither a program nor has one"
+        completion = cut(row)
+        if bare and finding.verdict is Verdict.WRONG and _is_prose(completion.answer, result):
+            finding = CodeFinding(
+                Verdict.NO_ANSWER, note="the text is neither a program nor has one"
             )
-        judged = _judged(row, cut(row), finding, None, bare=bare)
+        judged = _judged(row, completion, finding, None, bare=bare)
         return replace(judged, seconds=result.seconds)
 
     def close(self) -> None:
@@ -159,7 +157,9 @@ def cut(row: JudgeRow) -> Completion:
 
 
 def _form(row: JudgeRow, completion: Completion) -> tuple[Verdict, str] | None:
-    """The verdict that the form alone decides."""
+    """The verdict that needs no look at the answer."""
+    if row.domain == "math" and (reason := gold_problem(row.answer)):
+        return Verdict.UNGRADABLE, reason
     if row.truncated:
         return Verdict.TRUNCATED, "reached the longest completion allowed"
     if not completion.well_formed:
@@ -187,7 +187,10 @@ def _judged(
 def _is_prose(text: str, result: JobResult) -> bool:
     """Whether a text without a fence was no program: it did not compile, and no line is code."""
     error = result.outputs[0].error if result.outputs else ""
-    return error.startswith(_NO_PROGRAM) and _CODE_LINE.search(text) is None
+    return (
+        error.removeprefix("not loaded: ").startswith(_NO_PROGRAM)
+        and _CODE_LINE.search(text) is None
+    )
 
 
 class _Flow:
