@@ -106,7 +106,7 @@ class MathVerifier:
             return Verdict.UNGRADABLE, problem or ""
         wanted = bare_gold(gold)
         answer = self._find(text)
-        if same_text(wanted, text) or (answer is not None and same_text(wanted, answer)):
+        if "box" not in text and same_text(wanted, text.strip()):
             return Verdict.CORRECT, ""
         if answer is None:
             return Verdict.NO_ANSWER, "there is no boxed answer"
