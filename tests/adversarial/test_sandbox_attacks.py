@@ -15,22 +15,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from srpo.errors import SandboxError
 from srpo.rewards.exploits import Trial, load_attacks, load_plain
 from srpo.rewards.exploits.bait import Bait
-from srpo.rewards.exploits.holding import Holding, hold_all
+from srpo.rewards.exploits.holding import Holding, hold_all, promised
 from srpo.sandbox import Limits
 from srpo.sandbox.local import LocalSandbox
-from srpo.sandbox.strengths import Wanted
+from srpo.sandbox.strengths import Strength, Wanted
 
 # The first test of each strength runs all programs; one of the baits is a TCP socket.
 pytestmark = [pytest.mark.timeout(300), pytest.mark.enable_socket]
 LIMITS = Limits(timeout_s=1.5)
 THREADS = 3  # most of the time is spent waiting for time-outs
-STRENGTHS: tuple[Wanted, ...] = ("namespaces", "namespaces-per-program", "landlock")
+STRENGTHS: tuple[Strength, ...] = ("namespaces", "namespaces-per-program", "landlock", "seccomp")
 
 
 @dataclass(frozen=True)
@@ -58,18 +59,20 @@ def own_state() -> dict[str, int]:
 
 
 @cache
-def campaign(strength: Wanted) -> Campaign | str:
+def campaign(strength: Strength) -> Campaign | str:
     """All trials with this strength, once; or why this machine does not allow it."""
     try:
-        probe = LocalSandbox(1, strength)
+        probe = LocalSandbox(1, cast(Wanted, strength))
         probe.describe()
         probe.close()
     except SandboxError as error:
         return str(error)
-    trials = (*load_attacks(), *load_plain())
+    trials = promised((*load_attacks(), *load_plain()), strength)
     with Bait() as bait, temporary_folder():
         before = own_state()
-        holdings = hold_all(trials, lambda: LocalSandbox(1, strength), LIMITS, THREADS)
+        holdings = hold_all(
+            trials, lambda: LocalSandbox(1, cast(Wanted, strength)), LIMITS, THREADS
+        )
         return Campaign(holdings, bait.traces(), before, own_state())
 
 
@@ -86,35 +89,34 @@ def temporary_folder() -> Iterator[None]:
             tempfile.tempdir = usual
 
 
-def campaign_or_skip(strength: Wanted) -> Campaign:
+def campaign_or_skip(strength: Strength) -> Campaign:
     done = campaign(strength)
     if isinstance(done, str):
         pytest.skip(f"2026-11-22, this machine does not allow it: {done}")
     return done
 
 
-def names(trials: tuple[Trial, ...]) -> list[str]:
-    return [trial.name for trial in trials]
+def pairs(trials: tuple[Trial, ...]) -> list[tuple[Strength, str]]:
+    """Each strength with each trial that it is to hold."""
+    return [(strength, t.name) for strength in STRENGTHS for t in promised(trials, strength)]
 
 
-@pytest.mark.parametrize("name", names(load_attacks()))
-@pytest.mark.parametrize("strength", STRENGTHS)
-def test_an_attack_gains_nothing(strength: Wanted, name: str) -> None:
+@pytest.mark.parametrize(("strength", "name"), pairs(load_attacks()))
+def test_an_attack_gains_nothing(strength: Strength, name: str) -> None:
     assert campaign_or_skip(strength).holdings[name].broken == ()
 
 
-@pytest.mark.parametrize("name", names(load_plain()))
-@pytest.mark.parametrize("strength", STRENGTHS)
-def test_a_plain_program_is_accepted(strength: Wanted, name: str) -> None:
+@pytest.mark.parametrize(("strength", "name"), pairs(load_plain()))
+def test_a_plain_program_is_accepted(strength: Strength, name: str) -> None:
     assert campaign_or_skip(strength).holdings[name].broken == ()
 
 
 @pytest.mark.parametrize("strength", STRENGTHS)
-def test_the_attacks_leave_no_trace_on_the_machine(strength: Wanted) -> None:
+def test_the_attacks_leave_no_trace_on_the_machine(strength: Strength) -> None:
     assert campaign_or_skip(strength).traces == []
 
 
 @pytest.mark.parametrize("strength", STRENGTHS)
-def test_the_attacks_leave_nothing_in_this_process(strength: Wanted) -> None:
+def test_the_attacks_leave_nothing_in_this_process(strength: Strength) -> None:
     done = campaign_or_skip(strength)
     assert done.after == done.before
