@@ -154,7 +154,6 @@ def ledger(run: Path, problem: str | None) -> None:
 @commands.command()
 @click.argument("file", required=False, type=EXISTING)
 @click.option("--out", type=EXISTING, default=Path("-"), help="Verdicts; - for standard output.")
-@click.option("--overwrite", is_flag=True, help="Replace --out if it exists.")
 @click.option("--workers", type=click.IntRange(min=0), default=0, help="0: one a core.")
 @click.option("--timeout", type=float, help="Seconds for a test, or to compare two answers.")
 @click.option("--strength", default="auto", help="Isolation of programs: auto, namespaces, ...")

@@ -21,7 +21,6 @@ def run_judge(
     tell: Callable[[str], None],
     *,
     out: Path,
-    overwrite: bool,
     workers: int,
     timeout: float | None,
     strength: str,
@@ -38,9 +37,7 @@ def run_judge(
             raise ConfigError(f"--timeout {timeout}: give seconds, more than 0")
         data |= {"code_timeout_s": timeout, "math_timeout_s": timeout}
         data["code_program_timeout_s"] = max(20.0, CASES_AT_ONCE * timeout)
-    return judge_file(
-        file, out, VerifierConfig.model_validate(data), overwrite=overwrite, tell=tell
-    )
+    return judge_file(file, out, VerifierConfig.model_validate(data), tell=tell)
 
 
 def run_selftest(

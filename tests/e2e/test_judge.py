@@ -91,7 +91,6 @@ def test_no_rows_are_no_error(srpo: Command, tmp_path: Path) -> None:
         (["rows.jsonl", "--out", "no/folder"], ["no/folder", "cannot be written"]),
         (["rows.jsonl", "--out", "."], ["cannot be written"]),
         (["rows.jsonl", "--out", "rows.jsonl"], ["rows.jsonl", "the same file"]),
-        (["rows.jsonl", "--out", "full.jsonl"], ["full.jsonl", "already exists", "--overwrite"]),
         (["rows.jsonl", "--timeout", "0"], ["--timeout", "more than 0"]),
         (["rows.jsonl", "--timeout", "nan"], ["--timeout", "more than 0"]),
         (["rows.jsonl", "--strength", "landlok"], ["landlok", "did you mean landlock?"]),
@@ -129,15 +128,27 @@ def test_wrong_options_are_named(
     assert (code, out) == (2, "") and part in err and "Traceback" not in err
 
 
-def test_an_empty_file_may_be_filled_and_a_full_one_overwritten(
-    srpo: Command, tmp_path: Path
-) -> None:
+def test_verdicts_of_an_earlier_time_are_replaced(srpo: Command, tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text(lines(MATH))
-    (tmp_path / "out.jsonl").write_text("")
+    (tmp_path / "out.jsonl").write_text("old\n" * 9)
     assert srpo("rows.jsonl", "--out", "out.jsonl")[0] == 0
-    assert srpo("rows.jsonl", "--out", "out.jsonl")[0] == 2
-    assert srpo("rows.jsonl", "--out", "out.jsonl", "--overwrite")[0] == 0
-    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 1
+    (line,) = (tmp_path / "out.jsonl").read_text().splitlines()
+    assert json.loads(line)["verdict"] == "correct"
+
+
+def test_a_verdict_comes_before_the_next_row_is_written(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "srpo", "judge", "-", "--out", "-", "--workers", "1"]
+    rows = (MATH, CODE, {**MATH, "id": "third"})
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as judge:
+        assert judge.stdin is not None and judge.stdout is not None
+        for row in rows:
+            judge.stdin.write(lines(row).encode())
+            judge.stdin.flush()
+            assert json.loads(judge.stdout.readline())["id"] == row["id"]
+        judge.stdin.close()
+        assert judge.wait(20) == 0
 
 
 def test_a_disk_that_is_full_is_named(srpo: Command, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ INTERRUPTED = 130
 
 
 def judge_file(
-    rows: Path, out: Path, config: VerifierConfig, *, overwrite: bool, tell: Callable[[str], None]
+    rows: Path, out: Path, config: VerifierConfig, *, tell: Callable[[str], None]
 ) -> int:
     """Judge every row of a file and write the verdicts; returns the exit code.
 
@@ -41,7 +41,7 @@ def judge_file(
             raise JudgeFileError(
                 f"{out}: rows and verdicts are the same file; choose another --out"
             )
-        with VerdictFile(out, overwrite=overwrite) as sink, Judge(config, tell=tell) as judge:
+        with VerdictFile(out) as sink, Judge(config, tell=tell) as judge:
             progress = Progress(source)
             found = judge.judge(source.rows())
             try:

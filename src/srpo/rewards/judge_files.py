@@ -77,31 +77,29 @@ class RowFile:
 class VerdictFile:
     """A JSON Lines file of verdicts, or standard output for "-". A context manager.
 
-    Only whole lines are written. A file that has something in it is not touched, unless
-    `overwrite`. Raises JudgeFileError if the file cannot be written.
+    Only whole lines are written; to a pipe or a terminal each at once, as somebody may wait for
+    it. Raises JudgeFileError if the file cannot be written.
     """
 
-    def __init__(self, path: Path, *, overwrite: bool = False) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
         self._lines: list[bytes] = []
         self._written_s = time.monotonic()
         if path == _STANDARD:
             self._fd = 1
             sys.stdout.flush()
+            self._at_once = not stat.S_ISREG(os.fstat(self._fd).st_mode)
             return
         try:
-            if not overwrite and path.is_file() and path.stat().st_size:
-                raise JudgeFileError(
-                    f"{path}: already exists; choose another --out, or add --overwrite"
-                )
             self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+            self._at_once = not stat.S_ISREG(os.fstat(self._fd).st_mode)
         except OSError as error:
             raise JudgeFileError(f"{path}: cannot be written: {_reason(error)}") from None
 
     def write(self, judged: Judged) -> None:
-        """Add a line; it reaches the file within a fraction of a second of further writing."""
+        """Add a line; a file gets it within a fraction of a second of further writing."""
         self._lines.append((json.dumps(judged.row(), separators=(",", ":")) + "\n").encode())
-        if time.monotonic() - self._written_s > _FLUSH_S:
+        if self._at_once or time.monotonic() - self._written_s > _FLUSH_S:
             self.flush()
 
     def flush(self) -> None:
