@@ -35,10 +35,12 @@ Named: TypeAlias = Literal["namespaces", "namespaces-per-program", "landlock", "
 REPORT = Path("docs/benchmarks-rewards.md")
 HEAD = """# Benchmarks of the reward layer
 
-Written by `python -m benchmarks.judging`; the numbers are of one machine and one run, while other
-programs used it. CPU time is that of all processes: parent, servers, programs.
+Written by `python -m benchmarks.judging`; the numbers are of one machine and one run. CPU time is
+that of all processes: parent, servers, programs.
 
 {machine}
+- Load average: {load} when it began. Above the number of cores, other programs took their share:
+  wall times, p99 and the gain of a second worker are then worse than on a quiet machine.
 """
 STRENGTHS: tuple[Named, ...] = ("namespaces", "namespaces-per-program", "landlock", "seccomp")
 ROUNDS = 3
@@ -288,7 +290,8 @@ def main() -> None:
         measure_human_eval,
         lambda: measure_math(2_000 if quick else 20_000),
     )
-    parts = [HEAD.format(machine=machine()).strip()]
+    load = f"{os.getloadavg()[0]:.1f}"
+    parts = [HEAD.format(machine=machine(), load=load).strip()]
     for measure in measures:
         section = measure()
         if section is not None:
