@@ -158,7 +158,7 @@ def _split_plain_unit(text: str) -> tuple[str, str, bool]:
         return (body, unit, False) if sure else (text, "", False)
     if known is None and not all(len(word) > 1 and word.isalpha() for word in words):
         return text, "", False
-    return (body, unit, letters == 1) if len(words) <= 4 else (text, "", False)
+    return (body, unit, len(unit) == 1) if len(words) <= 4 else (text, "", False)
 
 
 def _plain(text: str) -> Number | None:

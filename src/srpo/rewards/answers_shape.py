@@ -69,7 +69,8 @@ _VARIABLE = re.compile(rf"\s*(?!\\(?:pi|infty|sqrt|frac)){_SYMBOL}\s*")
 _CONSTANT = re.compile(r"\s*(?:\\pi|\\infty|e|i)\s*")
 _HAS_LETTER = re.compile(r"(?<!\\)(?<![A-Za-z])(?![ei](?![A-Za-z]))[A-Za-z]")
 _LED_BY_TEXT = re.compile(
-    r"\s*\\text\s*\{[^{}]*(?:\b(?:is|are|equals?|of)|[:=])\s*\}\s*(?=\S)", re.IGNORECASE
+    r"\s*\\text\s*\{[^{}]*(?:\b(?:is|are|equals?|of|about|approximately)|[:=])\s*\}\s*(?=\S)",
+    re.IGNORECASE,
 )
 
 
@@ -173,6 +174,8 @@ def _without_approximation(sides: list[str], operators: list[str]) -> tuple[list
     """What follows an approximation sign is dropped, unless only a name stands before it."""
     for i, operator in enumerate(operators):
         if operator in (r"\approx", r"\sim"):
+            if not sides[0]:
+                return sides[1:2], []
             if i == 0 and _VALUE_NAME.fullmatch(sides[0]):
                 return sides[:2], ["="]
             return sides[: i + 1], operators[:i]

@@ -29,12 +29,14 @@ _PLAIN_NAMES = re.compile(
 _CALLS = (("sqrt", r"\sqrt"), ("exp", "e^"))
 _ROUND_EXPONENT = re.compile(r"\^\s*\(([^()]*)\)")
 _TEXT_LETTER = re.compile(r"\\text\s*\{\s*([A-Za-z])\s*\}")
+_ODD_ROOT = re.compile(r"\\sqrt\s*\[\s*([3579])\s*\]\s*\{\s*-([^{}+-]+)\}")  # the real one
 _ANGLE = re.compile(r"(\d+(?:\.\d+)?)\s*°")
 _STAR = re.compile(r"(?<!\^)\*")
 
 
 def as_latex(text: str) -> str:
     """LaTeX of a piece that may be written as in a program: sqrt(3), 2*pi, x**(1/2)."""
+    text = _ODD_ROOT.sub(r"(-\\sqrt[\1]{\2})", text)
     text = _ANGLE.sub(r"(\1 \\cdot \\frac{\\pi}{180})", text)
     text = _TEXT_LETTER.sub(r"\1", text).replace(CURRENCY, "").replace("°", "")
     for name, command in _CALLS:
