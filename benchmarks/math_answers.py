@@ -1,9 +1,7 @@
 """Math answers: how fast, and how long hostile ones take.
 
-    python -m benchmarks.math_answers                    speed of both paths
-    python -m benchmarks.math_answers --hostile 10000    hostile answers from a thread, one server
-
-Prints; docs/log.md has what was measured.
+python -m benchmarks.math_answers                    speed of both paths
+python -m benchmarks.math_answers --hostile 10000    hostile answers from a thread, one server
 """
 
 from __future__ import annotations
