@@ -60,6 +60,15 @@ def test_no_text_is_an_outage(sandbox: LocalSandbox, text: str) -> None:
     assert result.outputs[0].stdout.strip() != "3"
 
 
+def test_a_text_that_fills_its_memory_is_no_outage(sandbox: LocalSandbox) -> None:
+    inputs = (Stdin(""), FunctionCall("add", (1, 2)), Asserts("assert add(1, 2) == 3"))
+    limits = Limits(memory_mib=64)
+    text = "def add(a, b): return a + b\n# " + "é" * (10 << 20)
+    (result,) = run(sandbox, Job("1", text, inputs, limits))
+    assert result.infra_error == ""
+    assert "ok" not in [output.status for output in result.outputs]
+
+
 def test_no_exit_status_is_an_outage(sandbox: LocalSandbox) -> None:
     ends = [f"import os; os._exit({code})" for code in range(256)]
     ends += [f"raise SystemExit({code!r})" for code in (0, None, 1, -1, 1 << 40, "words", 3.5)]

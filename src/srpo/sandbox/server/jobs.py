@@ -25,6 +25,7 @@ _STARTED = b"+"
 _LIFTED_FD, _MAX_FD = 40, 1 << 16
 _PATIENCE_MS, _NAP_MS = 50, 2
 _MAX_ERROR_BYTES = 300
+_LONG_PAYLOAD_BYTES = 1 << 20
 
 
 class Runner:
@@ -108,17 +109,24 @@ class Runner:
 
 
 def _be_child(isolation: Isolation, fds: Sequence[int], said_fd: int, role: Role) -> NoReturn:
-    """Become the program's process. What goes wrong before it starts is told to the server."""
+    """Become the program's process. What goes wrong before it starts is told to the server.
+
+    But a text that fills all of its memory is the program's own doing, no failure of ours.
+    """
+    too_long = False
     try:
+        too_long = os.fstat(fds[0]).st_size > _LONG_PAYLOAD_BYTES
         if isolation.plan.strength == "none":
             os.setsid()  # so that what it starts can be killed with it
         payload = _read(fds[0])
         said_fd = _arrange([*fds[1:], said_fd])
         isolation.confine()
     except BaseException as error:  # noqa: BLE001 - a child must never return to the loop
+        own_fault = too_long and isinstance(error, MemoryError)
+        told = f"{type(error).__name__}: {error}".encode()[:_MAX_ERROR_BYTES]
         with contextlib.suppress(OSError):
-            os.write(said_fd, f"{type(error).__name__}: {error}".encode()[:_MAX_ERROR_BYTES])
-        os._exit(70)
+            os.write(said_fd, _STARTED if own_fault else told)
+        os._exit(71 if own_fault else 70)
     try:
         os.write(said_fd, _STARTED)
         os.close(said_fd)
