@@ -39,6 +39,9 @@ from srpo.rewards.answers import (
         (r"\boxed{ \boxed{5}", "5"),
         (r"\boxed{x = \boxed{5} + 1}", r"x = \boxed{5} + 1"),
         ("} {4} }", None),
+        (r"\boxed 5", "5"),
+        (r"\\boxed{5}", "5"),
+        (r"\beginboxed{5}", "5"),
         (r"\boxed{}", ""),
         ("", None),
     ],
@@ -301,3 +304,8 @@ def test_a_gold_answer_is_taken_out_of_its_boxes() -> None:
     assert bare_gold(r"\(\boxed{1}\) and \(\boxed{-2}\).") == "1, -2"
     assert bare_gold(" 4 ") == "4"
     assert bare_gold(r"\boxed{4") == "4"
+
+
+def test_a_box_is_found_before_and_after_a_million_characters() -> None:
+    assert find_answer(r"\boxed{4}" + "a " * 500_000) == "4"
+    assert find_answer("{ " * 500_000 + r"\boxed{4}") == "4"

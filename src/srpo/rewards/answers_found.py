@@ -8,7 +8,7 @@ from srpo.rewards.answers_numbers import read_number
 from srpo.rewards.answers_text import clean
 
 MAX_BARE_CHARS = 100
-_MAX_SEARCHED_CHARS = 1_000_000
+_MAX_SEARCHED_CHARS = 3_000_000
 _MAX_JOINED_CHARS = 20_000
 _MAX_STATED_CHARS = 4_000
 _MAX_BETWEEN = 60
@@ -27,8 +27,8 @@ Span = tuple[int, int]  # where the content of a box begins and ends
 def last_boxed(text: str) -> str | None:
     r"""Content of the last closed \boxed{} or \fbox{}; None if there is none.
 
-    Of nested boxes the innermost content counts. Linear in the text, of which only the last million
-    characters are searched.
+    Of nested boxes the innermost content counts. Linear in the text, of which only the last
+    three million characters are searched.
 
     >>> last_boxed(r"\boxed{1} or rather \boxed{\frac{1}{2}}")
     '\\frac{1}{2}'
