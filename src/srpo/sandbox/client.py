@@ -134,7 +134,8 @@ class ServerClient:
         if word == b"unshared":
             self._control.send(map_ids(self._process.pid))
             word = self._receive(_START_TIMEOUT_S)
-        if word != b"ready":
+        self.lacks_landlock = word == b"ready without Landlock"
+        if not word.startswith(b"ready"):
             raise ServerDiedError(word.decode("utf-8", "replace").removeprefix("failed "))
         if self.strength.startswith("namespaces"):
             self._remove_folder()  # the new root is mounted nowhere any more

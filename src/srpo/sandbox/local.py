@@ -42,6 +42,8 @@ class LocalSandbox:
         self._fence = fence
         self._found: Strength | None = None
         self._refused: dict[Strength, str] = {}
+        self._lacks_landlock = False
+        self._rehearsed: ServerClient | None = None  # until a worker takes it
         self._finding = threading.Lock()
         self._all = [Worker(self._start_server) for _ in range(self.workers)]
         self._free: queue.LifoQueue[Worker] = queue.LifoQueue()  # the warmest first
@@ -69,10 +71,11 @@ class LocalSandbox:
                 holes = rehearse(client) if strength != "none" else ""
             except ServerDiedError as error:
                 holes = str(error)
-            finally:
-                client.close()
             if not holes:
+                self._lacks_landlock = client.lacks_landlock
+                self._rehearsed = client
                 return strength
+            client.close()
             self._refused[strength] = f"a rehearsal found holes: {holes}"
         reasons = "; ".join(f"{name}: {why}" for name, why in self._refused.items())
         raise SandboxError(
@@ -84,13 +87,16 @@ class LocalSandbox:
     def _candidates(self) -> tuple[Strength, ...]:
         unsafe: tuple[Strength, ...] = ("none",) if self._allow_unsafe else ()
         if self._wanted != "auto":
-            return (self._wanted, *unsafe)
+            return (self._wanted,)  # by name: never weakened
         if self._fence:  # inside it there is no second user namespace to be had
             return (*AUTOMATIC[1:], *unsafe)
         return (*AUTOMATIC, *unsafe)
 
     def _start_server(self) -> ServerClient:
-        return ServerClient(self.strength, self._fence)
+        strength = self.strength
+        with self._finding:
+            client, self._rehearsed = self._rehearsed, None
+        return client or ServerClient(strength, self._fence)
 
     def run(self, jobs: Iterable[Job]) -> Iterator[JobResult]:
         """Run all jobs; see `Sandbox.run`."""
@@ -131,6 +137,8 @@ class LocalSandbox:
         strength = self.strength
         fence = f" inside {self._fence}" if self._fence else ""
         text = f"Sandbox {strength}{fence}: {SENTENCES[strength]}"
+        if self._lacks_landlock:
+            text += ", without Landlock as a second fence for files"
         if self._refused:
             missing = "; ".join(f"{name} ({why})" for name, why in self._refused.items())
             text += f". Not to be had here: {missing}"
@@ -144,6 +152,9 @@ class LocalSandbox:
         """End all servers. Not while another thread is running jobs."""
         for worker in self._all:
             worker.close()
+        if self._rehearsed is not None:
+            self._rehearsed.close()
+            self._rehearsed = None
 
 
 class _Crew:

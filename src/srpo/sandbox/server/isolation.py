@@ -49,6 +49,7 @@ class Isolation:
         self.plan = plan
         self.per_program = plan.strength == "namespaces-per-program"
         self.in_namespaces = plan.strength.startswith("namespaces")
+        self.lacks_landlock = self.in_namespaces and landlock.version() == 0
         limits.limit_server()
         if self.in_namespaces:
             namespaces.enter(control, plan.root, plan.readable, plan.hidden)
@@ -88,7 +89,7 @@ class Isolation:
     def _make_rules(self) -> int:
         """Landlock's rules: needed by the strength of that name, welcome in namespaces.
 
-        A descriptor, or -1 where they are neither needed nor to be had.
+        A descriptor, or -1 where they are not needed, or lacking in namespaces.
         """
         if self.plan.strength == "seccomp":
             return -1
@@ -97,12 +98,7 @@ class Isolation:
         else:
             readable = [*_without(self.plan.readable, self.plan.hidden), *_DEVICES]
             writable = [self.scratch, "/dev/null"]
-        try:
-            return landlock.make_rules(readable, writable)
-        except OSError:
-            if not self.in_namespaces:
-                raise
-            return -1
+        return -1 if self.lacks_landlock else landlock.make_rules(readable, writable)
 
     def fork(self, *, memory_mib: int, file_bytes: int) -> int:
         """Fork the process of a program: 0 in the child, else its id. Raises OSError."""

@@ -44,7 +44,7 @@ def serve() -> None:
         control.send(f"failed {error.strerror or error}".encode()[:_MAX_MESSAGE_BYTES])
         os._exit(1)
     runner = Runner(isolation, control)
-    control.send(b"ready")
+    control.send(b"ready without Landlock" if isolation.lacks_landlock else b"ready")
     while True:
         request, fds = _receive(control)
         control.send(json.dumps(_answer(runner, request, fds)).encode())
