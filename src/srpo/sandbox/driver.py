@@ -111,6 +111,16 @@ def _streams(stdin: bytes = b"") -> Iterator[list[int]]:
             os.close(fd)
 
 
+@contextlib.contextmanager
+def _nowhere() -> Iterator[list[int]]:
+    """The same for a process whose input and output are nobody's business."""
+    fd = os.open(os.devnull, os.O_RDWR)
+    try:
+        yield [fd] * 3
+    finally:
+        os.close(fd)
+
+
 def _run_script(server: ServerClient, job: Job, item: Stdin, limits: Limits) -> CaseOutput:
     with _streams(item.text.encode("utf-8", "surrogatepass")) as fds:
         payload = script_payload(job.program, job.prelude)
@@ -174,10 +184,10 @@ class _Functions:
         job, server = self._job, self._worker.program_server
         max_bytes = job.limits.output_kib << 10
         self._channel, theirs = socket.socketpair()
-        with theirs, _streams() as (stdin, stdout, stderr):
+        with theirs, _nowhere() as streams:
             use = _use(job.limits, max(0.0, self._deadline_s - time.monotonic()) + 1.0)
-            fds = [stdin, stdout, stderr, theirs.fileno()]
-            server.start("model", _model_payload(job, max_bytes), use, fds)
+            payload = _model_payload(job, max_bytes)
+            server.start("model", payload, use, [*streams, theirs.fileno()])
         self._server = server
         self._caller = Caller(self._channel.fileno(), max_bytes)
         return self._caller.wait_loaded(self._by())
@@ -219,11 +229,11 @@ def _run_asserts(
     verdict_fd, write_fd = os.pipe()
     one, other = socket.socketpair()
     try:
-        with one, other, _streams() as fds, _streams() as test_fds:
-            start = [*test_fds, one.fileno(), write_fd]
-            tests_server.start("tests", tests, _use(limits, left_s), start)
+        with one, other, _nowhere() as streams:
+            fds = [*streams, one.fileno(), write_fd]
+            tests_server.start("tests", tests, _use(limits, left_s), fds)
             use = _use(limits, left_s + 1.0)
-            program_server.start("model", program, use, [*fds, other.fileno()])
+            program_server.start("model", program, use, [*streams, other.fileno()])
         os.close(write_fd)
         write_fd = -1
         ending = tests_server.wait()
