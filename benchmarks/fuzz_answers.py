@@ -54,7 +54,7 @@ def main() -> None:
     """Hand the check to atheris; the arguments are libFuzzer's."""
     atheris = importlib.import_module("atheris")
     with atheris.instrument_imports(include=["srpo.rewards"]):  # so that it sees what was reached
-        answers = importlib.import_module("srpo.rewards.answers")
+        answers = importlib.import_module("srpo.rewards.math.answers")
 
     def check_one(data: bytes) -> None:
         check(answers, data)

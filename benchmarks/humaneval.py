@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from benchmarks.measuring import Section
-from srpo.rewards.code_jobs import job_for
+from srpo.rewards.code.jobs import job_for
 from srpo.sandbox import Limits, Sandbox
 from srpo.sandbox.local import LocalSandbox
 from srpo.types import AssertCase, Verdict

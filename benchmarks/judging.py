@@ -26,8 +26,8 @@ from benchmarks import judging_work
 from benchmarks.measuring import Section, machine, seconds
 from srpo.rewards.math import MathVerifier
 from srpo.sandbox import CaseOutput, Job, JobResult, Limits, Sandbox, Stdin
-from srpo.sandbox.client import ServerClient
 from srpo.sandbox.local import LocalSandbox
+from srpo.sandbox.local.client import ServerClient
 from srpo.types import Verdict
 
 Named: TypeAlias = Literal["namespaces", "namespaces-per-program", "landlock", "seccomp"]

@@ -13,12 +13,19 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
-from srpo.sandbox.model_side import serve
-from srpo.sandbox.test_text import TestText
-from srpo.sandbox.tests_side import run_asserts
+from srpo.sandbox.channel.model_side import serve
+from srpo.sandbox.channel.tests_side import run_asserts
+from srpo.sandbox.channel.tests_text import TestText
 
 MEMORY_BYTES = 1 << 30
+
+
+def address_space_bytes() -> int:
+    """What this process has mapped."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    return pages * resource.getpagesize()
 
 
 def fork(body: Callable[[], None]) -> int:
@@ -30,7 +37,8 @@ def fork(body: Callable[[], None]) -> int:
             null = os.open(os.devnull, os.O_RDWR)
             for fd in range(3):
                 os.dup2(null, fd)
-            resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+            most = address_space_bytes() + MEMORY_BYTES  # a fork of a test run may be large
+            resource.setrlimit(resource.RLIMIT_AS, (most, most))
             body()
         finally:
             os._exit(0)
@@ -73,8 +81,8 @@ def asserts(
     """Status and error of `run_asserts` in a process of its own."""
     try:
         prepared = TestText(setup, tests, entry_point).prepared()
-    except SyntaxError as error:
-        return "failed", f"SyntaxError: {error}"
+    except SyntaxError as unreadable:
+        return "failed", f"SyntaxError: {unreadable}"
     with model(program, prelude) as fd:
         reader, writer = os.pipe()  # after the program's process, which must not hold it
 

@@ -184,7 +184,7 @@ def _load(
 ) -> tuple[LoadedConfig, list[str]]:
     """The config that the options describe, and what is to be said about it."""
     from srpo.config_files import OWN_PROBLEMS, Setting, load_config, parse_set
-    from srpo.own_problems import use_problem_files
+    from srpo.problems.own import use_problem_files
 
     notes: list[str] = []
     given = (

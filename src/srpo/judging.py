@@ -49,7 +49,7 @@ def run_selftest(
     **others: object,
 ) -> int:
     """Try the known exploits on this machine and say what holds; 0 if all do, else 1."""
-    from srpo.rewards.selftest import run
+    from srpo.rewards.exploits.selftest import run
 
     return run(strength=_checked(strength), workers=workers, allow_unsafe=allow_unsafe, tell=tell)
 

@@ -20,9 +20,9 @@ from srpo.history import Ledger
 from srpo.problems import hold_out, read_problems
 from srpo.prompts import Prompter
 from srpo.rewards import Grader
-from srpo.rewards.answers import gold_problem
+from srpo.rewards.math.answers import gold_problem
+from srpo.rewards.math.second_opinion import second_opinions
 from srpo.rewards.opinion_sample import opinion_row, questions
-from srpo.rewards.second_opinion import second_opinions
 from srpo.rundir import RunDirectory, check_space
 from srpo.selection import Selection
 from srpo.types import AssertCase, Group, Problem

@@ -72,7 +72,7 @@ class StdioCase:
 
     stdin: str
     stdout: str
-    checker: str = "lines"  # a name that srpo.rewards.code_output knows
+    checker: str = "lines"  # a name that srpo.rewards.code.output knows
 
 
 @dataclass(frozen=True, slots=True)

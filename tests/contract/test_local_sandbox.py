@@ -13,9 +13,9 @@ import pytest
 
 from srpo.errors import SandboxError
 from srpo.sandbox import Asserts, CaseOutput, FunctionCall, Job, Limits, Stdin
-from srpo.sandbox.bubblewrap import find_bwrap
-from srpo.sandbox.client import ServerClient, rehearse
 from srpo.sandbox.local import LocalSandbox
+from srpo.sandbox.local.bubblewrap import find_bwrap
+from srpo.sandbox.local.client import ServerClient, rehearse
 from srpo.sandbox.server.folders import empty_folder, holds_more
 from srpo.sandbox.strengths import Strength, Wanted
 

@@ -210,7 +210,7 @@ def test_forged_lines_are_no_better_than_values(sandbox: RemoteSandbox) -> None:
 def test_a_value_that_cannot_be_decoded_is_not_plain(sandbox: RemoteSandbox) -> None:
     program = (
         "import sys\ndef add(a, b):\n"
-        "    sys.modules['srpo.sandbox.remote_driver'].encode = lambda *_: b'?'\n"
+        "    sys.modules['srpo.sandbox.remote.driver'].encode = lambda *_: b'?'\n"
     )
     assert statuses(run_one(sandbox, program, call(1, 2))) == ["not_plain"]
 

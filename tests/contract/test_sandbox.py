@@ -187,15 +187,16 @@ def test_a_dead_server_is_replaced_and_the_job_run_again() -> None:
 def test_a_server_that_never_starts_is_an_infra_error(monkeypatch: pytest.MonkeyPatch) -> None:
     sandbox = LocalSandbox(workers=1, strength="landlock")
     run_one(sandbox, ADD, call(1, 2))
-    os.kill(*sandbox.pids(), signal.SIGKILL)
-    monkeypatch.setattr("srpo.sandbox.client._PYTHON", ("/bin/false",))
+    (server,) = sandbox.pids()
+    os.kill(server, signal.SIGKILL)
+    monkeypatch.setattr("srpo.sandbox.local.client._PYTHON", ("/bin/false",))
     (result,) = sandbox.run([Job("1", ADD, (call(1, 2),))])
     assert result.infra_error == "the sandbox failed twice (the sandbox's server has ended)"
     sandbox.close()
 
 
 def test_without_any_strength_it_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("srpo.sandbox.client._PYTHON", ("/bin/false",))
+    monkeypatch.setattr("srpo.sandbox.local.client._PYTHON", ("/bin/false",))
     with pytest.raises(
         SandboxError, match=r"namespaces: .*; landlock: .*; seccomp: .*allow_unsafe"
     ):

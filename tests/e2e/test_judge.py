@@ -207,7 +207,7 @@ def test_progress_is_for_terminals(srpo: Command, tmp_path: Path) -> None:
     from rich.console import Console
 
     from srpo.insight.judge_view import Progress
-    from srpo.rewards.judge_files import RowFile
+    from srpo.rewards.judge.files import RowFile
 
     (tmp_path / "rows.jsonl").write_text(lines(*[MATH] * 10))
     with RowFile(tmp_path / "rows.jsonl") as source:

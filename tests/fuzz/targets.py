@@ -12,21 +12,21 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from srpo.problem_rows import BadRowError, parse_row, problem_row
-from srpo.rewards.answers import gold_problem, quick_comparison
-from srpo.rewards.answers_found import find_answer, find_stated_answer, last_boxed
-from srpo.rewards.code_output import same_stdout
-from srpo.rewards.code_text import bare_program, extract_program
+from srpo.problems.rows import BadRowError, parse_row, problem_row
+from srpo.rewards.code.output import same_stdout
+from srpo.rewards.code.text import bare_program, extract_program
 from srpo.rewards.format import split_completion
 from srpo.rewards.language import mixing_share
+from srpo.rewards.math.answers import gold_problem, quick_comparison
+from srpo.rewards.math.found import find_answer, find_stated_answer, last_boxed
 from srpo.sandbox import FunctionCall
-from srpo.sandbox.caller import Caller
-from srpo.sandbox.channel import Frames
-from srpo.sandbox.decoding import MalformedError, decode
-from srpo.sandbox.encoding import encode
-from srpo.sandbox.remote_answers import call_outputs, ran_of
-from srpo.sandbox.remote_http import RequestError
-from srpo.sandbox.tests_side import LostError, Tests
+from srpo.sandbox.channel.decoding import MalformedError, decode
+from srpo.sandbox.channel.encoding import encode
+from srpo.sandbox.channel.peer import Frames
+from srpo.sandbox.channel.tests_side import LostError, Tests
+from srpo.sandbox.local.caller import Caller
+from srpo.sandbox.remote.answers import call_outputs, ran_of
+from srpo.sandbox.remote.http import RequestError
 
 _MAX_BYTES = 1 << 20
 

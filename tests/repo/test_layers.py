@@ -19,10 +19,8 @@ ROOMS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "the way of the data",
         (
-            "problems", "problem_rows", "case_rows", "foreign_rows", "livecodebench", "row_words",
-            "own_problems", "selection", "prompts", "rollouts",
-            "rewards", "sandbox", "advantages", "batching", "history", "schedule", "figures",
-            "watcher",
+            "problems", "selection", "prompts", "rollouts", "rewards", "sandbox", "advantages",
+            "batching", "history", "schedule", "figures", "watcher",
         ),
     ),
     ("machines", ("engines.local", "engines.scripted", "embedded", "rundir", "checkpoints")),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from srpo.sandbox.test_text import TestText
+from srpo.sandbox.channel.tests_text import TestText
 from tests.processes import asserts
 
 # --- what an honest program may do --------------------------------------------------------------

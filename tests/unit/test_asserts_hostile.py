@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from srpo.sandbox.channel import Frames, Peer
-from srpo.sandbox.encoding import COUNT, encode
+from srpo.sandbox.channel.encoding import COUNT, encode
+from srpo.sandbox.channel.peer import Frames, Peer
 from tests.processes import asserts
 
 # --- what never passes --------------------------------------------------------------------------

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from srpo.sandbox import FunctionCall
-from srpo.sandbox.caller import Caller
-from srpo.sandbox.channel import Frames
-from srpo.sandbox.encoding import COUNT, encode
+from srpo.sandbox.channel.encoding import COUNT, encode
+from srpo.sandbox.channel.peer import Frames
+from srpo.sandbox.local.caller import Caller
 from tests.processes import model
 
 

@@ -10,13 +10,12 @@ from typing import Any
 
 import pytest
 
-from srpo import livecodebench
-from srpo.case_rows import cases_row, parse_tests
-from srpo.foreign_rows import native_row
-from srpo.livecodebench import livecodebench_cases, unpack_private
-from srpo.problem_rows import parse_row
-from srpo.problems import content_id
-from srpo.row_words import BadRowError
+from srpo.problems import content_id, livecodebench
+from srpo.problems.case_rows import cases_row, parse_tests
+from srpo.problems.foreign_rows import native_row
+from srpo.problems.livecodebench import livecodebench_cases, unpack_private
+from srpo.problems.row_words import BadRowError
+from srpo.problems.rows import parse_row
 from srpo.types import AssertCase, FunctionCase, StdioCase
 
 

@@ -20,10 +20,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import srpo
-from srpo.sandbox import encoding
-from srpo.sandbox.channel import ChannelClosedError, ChannelTimeoutError, Frames, describe
-from srpo.sandbox.decoding import Decoder, MalformedError, Record, decode
-from srpo.sandbox.encoding import (
+from srpo.sandbox.channel import encoding
+from srpo.sandbox.channel.decoding import Decoder, MalformedError, Record, decode
+from srpo.sandbox.channel.encoding import (
     COUNT,
     MAX_DEPTH,
     Encoder,
@@ -32,6 +31,7 @@ from srpo.sandbox.encoding import (
     TooLargeError,
     encode,
 )
+from srpo.sandbox.channel.peer import ChannelClosedError, ChannelTimeoutError, Frames, describe
 
 MIB = 1 << 20
 SRC = Path(srpo.__file__).parent
@@ -378,7 +378,8 @@ def test_whoever_does_not_read_cannot_stop_the_writer(ends: Ends) -> None:
 
 
 def test_only_the_standard_library_is_loaded() -> None:
-    names = ("encoding", "decoding", "channel", "model_side", "opaque", "tests_side", "test_text")
+    modules = "encoding decoding peer model_side opaque tests_side tests_run"
+    names = [f"channel.{name}" for name in modules.split()]
     code = (
         "import sys, types\n"
         f"for name, path in (('srpo', {str(SRC)!r}), ('srpo.sandbox', {str(SRC / 'sandbox')!r})):\n"
@@ -393,5 +394,6 @@ def test_only_the_standard_library_is_loaded() -> None:
     assert set(done.stdout.split()) == {
         "srpo",
         "srpo.sandbox",
+        "srpo.sandbox.channel",
         *(f"srpo.sandbox.{n}" for n in names),
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from srpo.rewards.code_jobs import USUAL_IMPORTS, CodeJob, job_for
+from srpo.rewards.code.jobs import USUAL_IMPORTS, CodeJob, job_for
 from srpo.sandbox import Asserts, CaseOutput, FunctionCall, JobResult, Limits, Stdin
 from srpo.types import AssertCase, CodeCase, FunctionCase, StdioCase, Verdict
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from srpo.rewards.code_output import CHECKERS, checker_problem, same_stdout
-from srpo.rewards.code_values import same_value
+from srpo.rewards.code.output import CHECKERS, checker_problem, same_stdout
+from srpo.rewards.code.values import same_value
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from srpo.rewards.code_text import bare_program, extract_program
+from srpo.rewards.code.text import bare_program, extract_program
 
 
 @pytest.mark.parametrize(

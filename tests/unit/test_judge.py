@@ -12,7 +12,7 @@ import pytest
 from srpo.config import VerifierConfig
 from srpo.errors import SandboxError
 from srpo.rewards import Judge, Judged, judge_rows
-from srpo.rewards.judge_input import parse_judge_row
+from srpo.rewards.judge.rows import parse_judge_row
 from srpo.sandbox import CaseOutput, Job, JobResult
 from srpo.sandbox.scripted import ScriptedSandbox
 from srpo.types import Verdict

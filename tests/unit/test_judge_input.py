@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from srpo.rewards import judge_input as module
-from srpo.rewards.judge_input import Judged, JudgeRow, parse_judge_row
+from srpo.rewards.judge import rows as module
+from srpo.rewards.judge.rows import Judged, JudgeRow, parse_judge_row
 from srpo.types import StdioCase, Verdict
 
 MATH: dict[str, Any] = {"id": "a", "domain": "math", "completion": "4", "answer": "4"}

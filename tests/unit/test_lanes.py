@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from srpo.rewards.lanes import Lane
+from srpo.rewards.judge.lanes import Lane
 
 
 def test_items_come_in_order_and_then_none() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from srpo.rewards.answers import (
+from srpo.rewards.math.answers import (
     Number,
     bare_gold,
     find_answer,

@@ -8,9 +8,9 @@ from fractions import Fraction
 
 import pytest
 
-from srpo.rewards.answers import quick_comparison
-from srpo.rewards.answers_text import clean, key
-from srpo.rewards.answers_units import Unit, read_unit
+from srpo.rewards.math.answers import quick_comparison
+from srpo.rewards.math.text import clean, key
+from srpo.rewards.math.units import Unit, read_unit
 
 SAME = [
     # signs, spacing, style

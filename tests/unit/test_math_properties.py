@@ -8,7 +8,8 @@ from fractions import Fraction
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from srpo.rewards.answers import (
+from srpo.rewards.math import MathVerifier
+from srpo.rewards.math.answers import (
     find_answer,
     find_stated_answer,
     gold_problem,
@@ -17,8 +18,7 @@ from srpo.rewards.answers import (
     read_number,
     too_heavy,
 )
-from srpo.rewards.answers_text import clean
-from srpo.rewards.math import MathVerifier
+from srpo.rewards.math.text import clean
 from srpo.types import Verdict
 from tests.hostile_answers import GOLDS, hostile_pairs
 

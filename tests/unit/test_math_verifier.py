@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from srpo.rewards.answers import find_answer
 from srpo.rewards.math import MathVerifier
-from srpo.rewards.second_opinion import second_opinions
+from srpo.rewards.math.answers import find_answer
+from srpo.rewards.math.second_opinion import second_opinions
 from srpo.types import Verdict
 from tests.hostile_answers import hostile_pairs
 
@@ -213,7 +213,7 @@ def test_a_dead_server_is_replaced_and_twice_dead_is_an_infra_error(
         (pid,) = verifier._servers.pids()
         os.kill(pid, signal.SIGKILL)
         assert verifier.check_one(*pair)[0] is Verdict.CORRECT
-        monkeypatch.setattr("srpo.rewards.math_servers._COMMAND", ["/bin/false"])
+        monkeypatch.setattr("srpo.rewards.math.servers._COMMAND", ["/bin/false"])
         (pid,) = verifier._servers.pids()
         os.kill(pid, signal.SIGKILL)
         verdict, note = verifier.check_one(*pair)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from srpo.insight.report import report_data, report_text
+from srpo.rewards.math.second_opinion import Opinion
 from srpo.rewards.opinion_sample import opinion_row, questions
-from srpo.rewards.second_opinion import Opinion
 from srpo.rundir import RunDirectory
 from srpo.types import Group, Verdict
 from tests.factories import code_problem, math_problem, rollout

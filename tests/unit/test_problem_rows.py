@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from srpo.problem_rows import BadRowError, parse_row
+from srpo.problems.rows import BadRowError, parse_row
 
 MATH: dict[str, Any] = {"domain": "math", "statement": "What is 2 + 2?", "answer": "4"}
 ADD: dict[str, Any] = {"function": "add", "args": [1, 2], "expected": 3}

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from srpo.errors import InfraError, SandboxError
 from srpo.sandbox import FunctionCall, Job, JobResult, Stdin
 from srpo.sandbox.remote import RemoteSandbox
-from srpo.sandbox.remote_answers import call_outputs, ran_of
-from srpo.sandbox.remote_http import Address, address_of, printable
+from srpo.sandbox.remote.answers import call_outputs, ran_of
+from srpo.sandbox.remote.http import Address, address_of, printable
 from tests.fusion_service import FusionService, Handler, answer_of
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])

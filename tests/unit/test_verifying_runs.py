@@ -13,7 +13,7 @@ from srpo import train
 from srpo.config import Config, RewardConfig, VerifierConfig
 from srpo.errors import ConfigError, SandboxError
 from srpo.rewards import Grader
-from srpo.rewards.second_opinion import Opinion
+from srpo.rewards.math.second_opinion import Opinion
 from srpo.rundir import RunDirectory
 from srpo.sandbox import CaseOutput
 from srpo.sandbox.scripted import ScriptedSandbox

@@ -17,7 +17,7 @@ from srpo.config import VerifierConfig
 from srpo.errors import JudgeFileError
 from srpo.insight.lines import clock, short
 from srpo.rewards.judge import Judge
-from srpo.rewards.judge_files import RowFile, VerdictFile
+from srpo.rewards.judge.files import RowFile, VerdictFile
 from srpo.types import Verdict
 
 QUIET_S = 2.0  # a judge that is done sooner shows no progress

@@ -10,14 +10,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from srpo.rewards.answers import gold_problem, last_boxed
-    from srpo.rewards.code_output import same_stdout
-    from srpo.rewards.code_text import extract_program
-    from srpo.rewards.code_values import same_value
+    from srpo.rewards.code.output import same_stdout
+    from srpo.rewards.code.text import extract_program
+    from srpo.rewards.code.values import same_value
     from srpo.rewards.format import Completion, split_completion
     from srpo.rewards.grading import Grader, make_sandbox, statement_of
     from srpo.rewards.judge import Judge, Judged, judge_rows
     from srpo.rewards.language import mixing_share
+    from srpo.rewards.math.answers import gold_problem, last_boxed
     from srpo.rewards.overlong import overlong_penalty
 
 __all__ = [
@@ -39,10 +39,10 @@ __all__ = [
 ]
 
 _HOMES = {
-    "answers": ("gold_problem", "last_boxed"),
-    "code_output": ("same_stdout",),
-    "code_text": ("extract_program",),
-    "code_values": ("same_value",),
+    "math.answers": ("gold_problem", "last_boxed"),
+    "code.output": ("same_stdout",),
+    "code.text": ("extract_program",),
+    "code.values": ("same_value",),
     "format": ("Completion", "split_completion"),
     "grading": ("Grader", "make_sandbox", "statement_of"),
     "judge": ("Judge", "Judged", "judge_rows"),

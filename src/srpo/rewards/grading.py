@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from srpo.config import RewardConfig, VerifierConfig
-from srpo.rewards.answers import gold_problem
 from srpo.rewards.code import check_programs, extract_program
 from srpo.rewards.format import Completion, split_completion
 from srpo.rewards.language import mixing_share
 from srpo.rewards.math import MathVerifier
+from srpo.rewards.math.answers import gold_problem
 from srpo.rewards.overlong import overlong_penalty
 from srpo.sandbox import Limits, Sandbox
 from srpo.types import Group, Problem, Rollout, Verdict

@@ -14,7 +14,7 @@ from srpo.rewards.format import split_completion
 from srpo.types import Group, Json, Verdict
 
 if TYPE_CHECKING:
-    from srpo.rewards.second_opinion import Opinion
+    from srpo.rewards.math.second_opinion import Opinion
 
 Question: TypeAlias = tuple[str, str, str, Verdict, str]  # as second_opinions takes them
 _ASKED = (Verdict.CORRECT, Verdict.WRONG, Verdict.NO_ANSWER, Verdict.TIMED_OUT)

@@ -89,7 +89,9 @@ class CaseOutput:
     """
 
     status: CaseStatus
-    value: object = None  # of a function call with status ok: a plain value (see `channel`)
+    value: object = (
+        None  # of a function call with status ok: a plain value (see `channel.encoding`)
+    )
     stdout: str = ""  # of a script with status ok
     error: str = ""  # in a few words, as the program's process told it: not to be trusted
 

@@ -1,7 +1,7 @@
 """How strongly untrusted programs are fenced in, by name.
 
 Which strengths a machine allows is found by starting a server with each, strongest first, and by
-a rehearsal in which a program tries what it must not be able to do (`srpo.sandbox.client`).
+a rehearsal in which a program tries what it must not be able to do (`srpo.sandbox.local.client`).
 """
 
 from __future__ import annotations

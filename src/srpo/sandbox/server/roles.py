@@ -17,7 +17,7 @@ import traceback
 import types
 from collections.abc import Callable
 
-from srpo.sandbox import model_side, tests_side
+from srpo.sandbox.channel import model_side, tests_side
 
 _CHANNEL_FD, _VERDICT_FD = 3, 4
 
