@@ -67,6 +67,8 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_problems(folder / "code.parquet", generate("code", "train", 16, 7))
     shutil.copytree(MODEL_DIR, folder / "MODEL")
     shutil.copytree(ROOT / "src" / "srpo" / "configs", folder / "configs")
+    rows = next(b for b in re.findall(r"```json\n(.*?)```", README, re.DOTALL) if '"id"' in b)
+    (folder / "rows.jsonl").write_text(rows, encoding="utf-8")
     srpo = [sys.executable, "-m", "srpo"]
     run([*srpo, "train", "--out", "runs/demo-001", *settings(SHORTER)], folder)
     own = ["--problems", "math.jsonl", "--model", "MODEL", *settings(OWN_SHORTER)]
@@ -88,10 +90,15 @@ def words_of(command: str, workplace: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("command", [c for c in commands() if c.startswith("srpo ")])
+@pytest.mark.timeout(600)  # the self-test tries more than two hundred programs
 def test_srpo_commands_run(command: str, workplace: Path) -> None:
     if is_example(command):
         pytest.skip("run by the slow test of the real example (2026-11-22)")
-    assert run(words_of(command, workplace), workplace)  # and it printed something
+    said = run(words_of(command, workplace), workplace)
+    if "--out verdicts.jsonl" in command:
+        said = (workplace / "verdicts.jsonl").read_text()
+        assert [json.loads(line)["verdict"] for line in said.splitlines()] == ["correct"] * 3
+    assert said
 
 
 def test_the_python_of_the_readme_runs(workplace: Path) -> None:
@@ -118,8 +125,9 @@ def test_the_tree_of_the_readme_is_the_tree_on_disk() -> None:
     names = {name.strip().rstrip("/") for name in named}
     package = ROOT / "src" / "srpo"
     for name in names:
-        places = (ROOT / name, package / name, package / "engines" / name, ROOT / "docs" / name)
-        assert any(place.exists() for place in (*places, ROOT / "configs" / name)), name
+        inside = (package / room / name for room in ("", "engines", "rewards", "sandbox"))
+        places = (*inside, ROOT / name, ROOT / "docs" / name, ROOT / "configs" / name)
+        assert any(place.exists() for place in places), name
     rooms = {path.name for path in package.iterdir() if not path.name.startswith("_")}
     assert rooms - {"py.typed", "configs"} <= names
 
