@@ -29,7 +29,7 @@ _START_TIMEOUT_S, _END_TIMEOUT_S, _REPLY_SLACK_S = 30.0, 2.0, 5.0
 _MAX_REPLY_BYTES = 4096
 _KIND = socket.SOCK_SEQPACKET if sys.platform == "linux" else socket.SOCK_STREAM
 # -s -P -E would be -I, but the seed of hash() comes from the (clean) environment.
-_PYTHON = (sys.executable, "-s", "-P", "-S", "-B", str(_BOOT))
+_PYTHON = (sys.executable, "-s", "-P", "-S", str(_BOOT))
 _ENVIRONMENT = {
     "PATH": "/usr/bin:/bin", "HOME": "/tmp", "LC_ALL": "C.UTF-8", "PYTHONUTF8": "1",
     "PYTHONHASHSEED": "0", "MALLOC_ARENA_MAX": "1", "OMP_NUM_THREADS": "1",

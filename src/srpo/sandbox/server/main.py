@@ -35,6 +35,7 @@ def serve() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     for name in _PRELOADED.split():
         importlib.import_module(name)
+    sys.dont_write_bytecode = True  # our own modules are cached by now, programs' never are
     roles.prepare()
     for name in [name for name in sys.modules if name.split(".")[0] == "srpo"]:
         del sys.modules[name]  # a program cannot import the grader
