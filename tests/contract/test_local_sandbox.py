@@ -224,6 +224,14 @@ def test_output_beyond_the_cap_is_named_and_costs_no_more(local: LocalSandbox) -
     assert result.outputs[0].stdout == "x" * 1023 + "\n"
 
 
+def test_a_program_of_megabytes_is_refused_and_no_fault_of_the_sandbox(
+    local: LocalSandbox,
+) -> None:
+    outputs = run(local, "#" * 5_000_000, Stdin(""), Stdin(""))
+    assert outputs[0].error == "a program of 5000000 characters is not read"
+    assert [output.status for output in outputs] == ["crashed", "not_run"]
+
+
 def make_deep(folder: Path, depth: int) -> None:
     here = os.open(folder, os.O_RDONLY)
     for _ in range(depth):

@@ -22,6 +22,7 @@ _MAX_ERROR_CHARS = 300
 _STDERR_BYTES = 1 << 16
 _VERDICT_BYTES = 4096
 _NOT_RUN = CaseOutput("not_run")
+_MAX_PROGRAM_CHARS = 4 << 20  # what takes longer to read than to refuse
 
 
 class Worker:
@@ -59,6 +60,9 @@ class Worker:
 
     def run(self, job: Job) -> tuple[CaseOutput, ...]:
         """Outputs of the job's inputs, in order. Raises ServerDiedError, SandboxError."""
+        if len(job.program) > _MAX_PROGRAM_CHARS and job.inputs:
+            what = f"a program of {len(job.program)} characters is not read"
+            return (CaseOutput("crashed", error=what), *[_NOT_RUN] * (len(job.inputs) - 1))
         deadline_s = time.monotonic() + job.limits.program_timeout_s
         outputs: list[CaseOutput] = []
         functions = _Functions(self, job, deadline_s)
