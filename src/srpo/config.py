@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Positive = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[int, Field(ge=0)]
+LONGEST_TIMEOUT_S = 86_400.0  # of one test, or of one program: a day
 Strength = Literal["auto", "namespaces", "namespaces-per-program", "landlock", "seccomp"]
 
 
@@ -202,9 +203,14 @@ class EvaluationConfig(Section):
 class VerifierConfig(Section):
     """How answers are checked: limits on programs and comparisons, and their isolation."""
 
-    code_timeout_s: float = Field(2.0, gt=0, description="wall time of a program on one test case")
+    code_timeout_s: float = Field(
+        2.0, gt=0, le=LONGEST_TIMEOUT_S, description="wall time of a program on one test case"
+    )
     code_program_timeout_s: float = Field(
-        20.0, gt=0, description="wall time of a program on all its test cases together"
+        20.0,
+        gt=0,
+        le=LONGEST_TIMEOUT_S,
+        description="wall time of a program on all its test cases together",
     )
     code_memory_mib: int = Field(512, ge=64, description="memory of a program")
     code_output_kib: Positive = Field(1024, description="output of a program on one test case")
@@ -218,7 +224,9 @@ class VerifierConfig(Section):
     )
     fence: Literal["", "bubblewrap"] = Field("", description="a second fence round the sandbox")
     remote_url: str = Field("", description="a SandboxFusion service that runs programs instead")
-    math_timeout_s: float = Field(2.0, gt=0, description="time to compare two math answers")
+    math_timeout_s: float = Field(
+        2.0, gt=0, le=LONGEST_TIMEOUT_S, description="time to compare two math answers"
+    )
     second_opinion_share: float = Field(
         0.02, ge=0, le=1, description="share of math answers that another grader checks as well"
     )

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import difflib
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
 
-from srpo.config import Strength, VerifierConfig
+from srpo.config import LONGEST_TIMEOUT_S, Strength, VerifierConfig
 from srpo.errors import ConfigError
 from srpo.insight.judge_view import judge_file
 
@@ -33,10 +32,12 @@ def run_judge(
         "allow_unsafe": allow_unsafe,
     }
     if timeout is not None:
-        if not (math.isfinite(timeout) and timeout > 0):
-            raise ConfigError(f"--timeout {timeout}: give seconds, more than 0")
+        if not 0 < timeout <= LONGEST_TIMEOUT_S:
+            longest = f"{LONGEST_TIMEOUT_S:,.0f}"
+            raise ConfigError(f"--timeout {timeout}: give seconds, more than 0, at most {longest}")
         data |= {"code_timeout_s": timeout, "math_timeout_s": timeout}
-        data["code_program_timeout_s"] = max(20.0, CASES_AT_ONCE * timeout)
+        longest_s = max(20.0, CASES_AT_ONCE * timeout)
+        data["code_program_timeout_s"] = min(longest_s, LONGEST_TIMEOUT_S)
     return judge_file(file, out, VerifierConfig.model_validate(data), tell=tell)
 
 

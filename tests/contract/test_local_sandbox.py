@@ -224,6 +224,66 @@ def test_output_beyond_the_cap_is_named_and_costs_no_more(local: LocalSandbox) -
     assert result.outputs[0].stdout == "x" * 1023 + "\n"
 
 
+TAKEN_NAMES = """
+import os
+places = []
+for i in range(20):
+    os.makedirs(f"d{i}/q")
+    places.append(os.stat(f"d{i}").st_ino)
+for place in places:
+    for i in range(1, 40):
+        open(f".left-{i}-{place}", "w").close()
+"""
+
+
+@pytest.mark.parametrize("strength", ["namespaces", "landlock"])
+def test_what_is_left_behind_never_takes_a_verdict_back(strength: Wanted) -> None:
+    sandbox = have(strength)
+    before = run(sandbox, "print(1)", Stdin(""))
+    (server,) = sandbox.pids()
+    assert run(sandbox, TAKEN_NAMES, Stdin(""))[0] == CaseOutput("ok")
+    assert run(sandbox, "import os; print(os.listdir())", Stdin(""))[0].stdout == "[]\n"
+    assert before[0].stdout == "1\n" and sandbox.pids() == [server]
+    sandbox.close()
+
+
+BUFFERS = {
+    "another stream in its place": (
+        "import io, sys\nsys.stdout = io.StringIO()\nprint('hey')\n"
+        "sys.__stdout__.write(sys.stdout.getvalue())"
+    ),
+    "written at exit": (
+        "import atexit, io, sys\nsys.stdout = io.StringIO()\n"
+        "atexit.register(lambda: sys.__stdout__.write(sys.stdout.getvalue()))\nprint('hey')"
+    ),
+    "a file of its own": "out = open(1, 'w')\nout.write('hey\\n')",
+    "a wrapper of its own": (
+        "import io\nout = io.TextIOWrapper(open(1, 'wb', closefd=False))\nout.write('hey\\n')"
+    ),
+    "put aside": "import sys\nw = sys.stdout\nsys.stdout = None\nw.write('hey\\n')",
+    "when it is given up": ("class A:\n    def __del__(self):\n        print('hey')\na = A()\n"),
+}
+
+
+@pytest.mark.parametrize("program", BUFFERS.values(), ids=BUFFERS)
+def test_all_that_a_program_wrote_comes_out(local: LocalSandbox, program: str) -> None:
+    assert run(local, program, Stdin(""))[0].stdout == "hey\n"
+
+
+def test_processes_of_a_program_share_locks_where_it_may_have_some() -> None:
+    program = (
+        "import multiprocessing, subprocess, sys\n"
+        "def double(n): return 2 * n\n"
+        "with multiprocessing.get_context('fork').Pool(2) as pool:\n"
+        "    print(pool.map(double, [1, 2]), flush=True)\n"
+        "subprocess.run([sys.executable, '-c', 'print(3)'])\n"
+    )
+    sandbox = have("namespaces-per-program")
+    (output,) = run(sandbox, program, Stdin(""), timeout_s=20.0)
+    assert output == CaseOutput("ok", stdout="[2, 4]\n3\n")
+    sandbox.close()
+
+
 def test_a_program_of_megabytes_is_refused_and_no_fault_of_the_sandbox(
     local: LocalSandbox,
 ) -> None:

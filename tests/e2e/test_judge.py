@@ -93,6 +93,7 @@ def test_no_rows_are_no_error(srpo: Command, tmp_path: Path) -> None:
         (["rows.jsonl", "--out", "rows.jsonl"], ["rows.jsonl", "the same file"]),
         (["rows.jsonl", "--timeout", "0"], ["--timeout", "more than 0"]),
         (["rows.jsonl", "--timeout", "nan"], ["--timeout", "more than 0"]),
+        (["rows.jsonl", "--timeout", "3e6"], ["--timeout", "at most 86,400"]),
         (["rows.jsonl", "--strength", "landlok"], ["landlok", "did you mean landlock?"]),
         (["rows.jsonl", "--strength", "zzz"], ["zzz", "namespaces-per-program"]),
     ],

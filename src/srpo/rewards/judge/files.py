@@ -86,6 +86,8 @@ class VerdictFile:
         self._lines: list[bytes] = []
         self._written_s = time.monotonic()
         if path == _STANDARD:
+            if sys.stdout is None:  # it was closed by whoever started this
+                raise JudgeFileError("standard output is closed; give --out FILE")
             self._fd = 1
             sys.stdout.flush()
             self._at_once = not stat.S_ISREG(os.fstat(self._fd).st_mode)

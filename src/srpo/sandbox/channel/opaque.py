@@ -3,7 +3,8 @@
 Only the standard library. The tests may call it, read and set its attributes, index it, iterate
 over it, ask for its length and its text: what comes back is data, checked to be of the exact
 type. They may not ask it whether it is equal, smaller, true or contained, nor calculate with
-it: then the program would judge itself. Such a question raises, and the verdict stays `failed`
+it, nor put a yes-or-no question of the plain types to it (`startswith`, `issubset`): then the
+program would judge itself. Such a question raises, and the verdict stays `failed`
 even if the tests catch that.
 """
 
@@ -25,6 +26,12 @@ _REFUSED = (
     "or ror xor rxor lshift rlshift rshift rrshift neg pos abs invert round trunc floor ceil iadd "
     "isub imul imatmul itruediv ifloordiv imod ipow iand ior ixor ilshift irshift reduce_ex"
 )
+# Yes-or-no questions of str, bytes, set and float: tests put them to what ought to be plain.
+_QUESTIONS = (
+    "startswith", "endswith", "isalnum", "isalpha", "isascii", "isdecimal", "isdigit",
+    "isidentifier", "islower", "isnumeric", "isprintable", "isspace", "istitle", "isupper",
+    "issubset", "issuperset", "isdisjoint", "is_integer",
+)  # fmt: skip
 
 
 class Opaque:
@@ -42,6 +49,8 @@ class Opaque:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") and name.endswith("__") and name not in _READABLE:
             raise AttributeError(name)
+        if name in _QUESTIONS:
+            _refuse(self, name)
         return _ask(self, "attr", name)
 
     def __setattr__(self, name: str, value: object) -> None:

@@ -116,11 +116,14 @@ class ServerClient:
         if self.strength == "landlock" and user_id is not None:
             os.chown(self._folder, user_id, user_id)
         library = sysconfig.get_path("stdlib")
+        readable = readable_paths()
+        if self.strength == "namespaces-per-program":
+            readable.append(os.path.realpath(sys.executable))  # a program may start another
         plan = {
             "strength": self.strength,
             "root": self._folder,
             "scratch": self._folder,
-            "readable": readable_paths(),
+            "readable": readable,
             "hidden": [f"{library}/{name}" for name in _PACKAGES],
             "user_id": user_id,
             "keep_reading": self.strength == "landlock" and user_id is not None,

@@ -8,7 +8,6 @@ import os
 
 def empty_folder(folder: str) -> None:
     """Remove all that is in a folder. No recursion, no long paths: depth does not matter."""
-    waiting = 0
     while True:
         entries = list(os.scandir(folder))
         if not entries:
@@ -20,9 +19,9 @@ def empty_folder(folder: str) -> None:
             os.chmod(entry.path, 0o700)
             for inner in os.scandir(entry.path):
                 if inner.is_dir(follow_symlinks=False):
-                    waiting += 1
                     os.chmod(inner.path, 0o700)  # a folder is only moved by who may write it
-                    os.rename(inner.path, f"{folder}/.left-{waiting}-{entry.inode()}")
+                    # A name that nobody could have foreseen, and so taken.
+                    os.rename(inner.path, f"{folder}/.{os.urandom(16).hex()}")
                 else:
                     os.unlink(inner.path)
             os.rmdir(entry.path)

@@ -94,7 +94,7 @@ class Isolation:
         if self.plan.strength == "seccomp":
             return -1
         if self.in_namespaces:
-            readable, writable = ["/"], [namespaces.SCRATCH, "/dev/null"]
+            readable, writable = ["/"], [namespaces.SCRATCH, namespaces.SHARED, "/dev/null"]
         else:
             readable = [*_without(self.plan.readable, self.plan.hidden), *_DEVICES]
             writable = [self.scratch, "/dev/null"]

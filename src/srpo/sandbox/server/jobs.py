@@ -34,6 +34,7 @@ class Runner:
     def __init__(self, isolation: Isolation, control: socket.socket) -> None:
         self._isolation = isolation
         self._control = control
+        self.spoiled = False  # the folder of programs is not what it should be
         self._poll = select.poll()
         self._poll.register(control.fileno(), select.POLLIN)
 
@@ -59,7 +60,7 @@ class Runner:
             os.close(write_fd)
             said = os.read(said_fd, _MAX_ERROR_BYTES)
             os.close(said_fd)
-        self._isolation.clean()
+        self._clean()
         return {
             "started": said == _STARTED,
             "error": said.removeprefix(_STARTED).decode("utf-8", "replace"),
@@ -67,6 +68,16 @@ class Runner:
             "killed": killed,
             "seconds": time.monotonic() - start_s,
         }
+
+    def _clean(self) -> None:
+        """Leave nothing for the next program; a folder that cannot be emptied is the last one's.
+
+        It is no reason to take back what the program came to.
+        """
+        try:
+            self._isolation.clean()
+        except OSError:
+            self.spoiled = True
 
     def _wait(self, pid: int, deadline_s: float) -> str:
         """Why the child has to be killed; "" if it ended by itself."""
@@ -149,6 +160,6 @@ def _arrange(fds: Sequence[int]) -> int:
     # First far above all targets, so that no copy overwrites one that is still needed.
     lifted = [os.dup2(fd, _LIFTED_FD + i) for i, fd in enumerate(fds)]
     for target, fd in enumerate(lifted):
-        os.dup2(fd, target, inheritable=False)
+        os.dup2(fd, target, inheritable=target < 3)
     os.closerange(len(fds), _MAX_FD)
     return len(fds) - 1

@@ -31,6 +31,7 @@ def serve() -> None:
     control = socket.socket(fileno=asked["control"])
     sys.path[:] = asked["path"]
     sys.argv[:] = ["solution.py"]
+    sys.executable = os.path.realpath(sys.executable)
     # A program may signal process 1 of its namespaces, this one: what has no handler is ignored.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     for name in _PRELOADED.split():
@@ -49,6 +50,8 @@ def serve() -> None:
     while True:
         request, fds = _receive(control)
         control.send(json.dumps(_answer(runner, request, fds)).encode())
+        if runner.spoiled:
+            os._exit(0)  # the parent starts another server
 
 
 def _receive(control: socket.socket) -> tuple[dict[str, Any], list[int]]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from srpo.sandbox.server import kernel
 
 SCRATCH = "/tmp"  # inside the new root
+SHARED = "/dev/shm"  # where locks between processes live
 _DEVICES = ("null", "zero", "urandom", "random")
 _PASSABLE = 0o111  # folders on the way to what is shown: their names are nobody's business
 _ROOT_OPTIONS = f"size=1m,mode={_PASSABLE:o}"
@@ -67,7 +68,7 @@ def _build_root(root: str, readable: Sequence[str], hidden: Sequence[str]) -> No
             kernel.mount("tmpfs", root + path, "tmpfs", kernel.MS_RDONLY | safe, "size=4k")
     for name in _DEVICES:
         _bind(root, f"/dev/{name}")
-    for folder in (SCRATCH, "/.old"):
+    for folder in (SCRATCH, SHARED, "/.old"):
         Path(root + folder).mkdir(exist_ok=True)
     _hide_names(root, readable)
     kernel.call("pivot_root", root.encode(), f"{root}/.old".encode())
@@ -118,10 +119,10 @@ def _bind(root: str, path: str) -> None:
     kernel.mount(path, str(target), "", kernel.MS_BIND | kernel.MS_REC)
 
 
-def mount_scratch() -> None:
+def mount_scratch(folder: str = SCRATCH) -> None:
     """An empty folder in memory over the one there is."""
     flags = kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC
-    kernel.mount("tmpfs", SCRATCH, "tmpfs", flags, _SCRATCH_OPTIONS)
+    kernel.mount("tmpfs", folder, "tmpfs", flags, _SCRATCH_OPTIONS)
 
 
 def fork_apart() -> int:
@@ -132,5 +133,6 @@ def fork_apart() -> int:
     pid = kernel.fork_into(_PER_PROGRAM)
     if pid == 0:
         mount_scratch()
+        mount_scratch(SHARED)
         os.chdir(SCRATCH)
     return pid

@@ -9,6 +9,7 @@ from __future__ import annotations
 import _sitebuiltins
 import atexit
 import builtins
+import gc
 import json
 import os
 import sys
@@ -16,6 +17,7 @@ import threading
 import traceback
 import types
 from collections.abc import Callable
+from typing import TextIO
 
 from srpo.sandbox.channel import model_side, tests_side
 
@@ -45,17 +47,28 @@ def run_script(payload: bytes) -> None:
     except BaseException as error:  # noqa: BLE001 - whatever a program raises
         code = 1
         sys.stderr.write("".join(traceback.format_exception_only(type(error), error)))
-    _leave(code)
+    _leave(code, module)
 
 
-def _leave(code: int) -> None:
-    """What the interpreter does at its end: threads, exit functions, buffers."""
+def _leave(code: int, module: types.ModuleType) -> None:
+    """What the interpreter does at its end: threads, exit functions, buffers, what is still held.
+
+    Files that the program left open are written out when nothing holds them any more.
+    """
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None and not stream.closed:
-            stream.flush()
+    _flush(sys.stdout, sys.stderr)
+    for name in [name for name in module.__dict__ if name != "__builtins__"]:
+        module.__dict__[name] = None
+    gc.collect()  # of what the program made: what the server made is frozen
+    _flush(sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)
     os._exit(code & 0xFF)
+
+
+def _flush(*streams: TextIO | None) -> None:
+    for stream in streams:
+        if stream is not None and not getattr(stream, "closed", False):
+            stream.flush()
 
 
 def prepare() -> None:

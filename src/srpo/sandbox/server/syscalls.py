@@ -64,7 +64,7 @@ SERVER_ONLY: dict[str, Numbers] = {
 # To programs that may start others: processes, and what they run.
 FORKING: dict[str, Numbers] = {
     "fork": (57, -1), "vfork": (58, -1), "execve": (59, 221), "execveat": (322, 281),
-    "setsid": (112, 157), "setpgid": (109, 154),
+    "setsid": (112, 157), "setpgid": (109, 154), "arch_prctl": (158, -1),
 }  # fmt: skip
 
 # Where no other fence holds the files, programs may not change them.
