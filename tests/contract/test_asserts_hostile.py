@@ -146,6 +146,16 @@ def test_an_object_never_answers_for_itself(tests: str) -> None:
             "failed",
         ),
         ("def f(x): return 1", "f(open('/dev/null'))\nf(object())", "failed"),
+        (
+            "class R:\n    def __getattr__(s, n): return lambda *a, **k: True\ndef f(x): return R()",
+            "assert f('a').startswith('Hello')",
+            "failed",
+        ),
+        (
+            "class R:\n    def issubset(s, other): return True\ndef f(x): return R()",
+            "try:\n    assert f('a').issubset({1, 2})\nexcept Exception:\n    pass",
+            "failed",
+        ),
     ],
 )  # fmt: skip
 def test_nothing_else_passes(program: str, tests: str, status: str) -> None:

@@ -229,8 +229,10 @@ def test_programs_really_run() -> None:
         code("while True: pass", tests=TESTS),
         code("I cannot write that.", tests=call),
         code("I cannot write that.", tests=check | {"setup": "def add(a, b):\n"}),
+        code("I do not know.", tests=TESTS),
     ]
     found = {row["id"]: row["verdict"] for row in judge_rows(rows, config)}
-    assert [found[number] for number in range(1, 9)] == [
+    assert [found[number] for number in range(1, 10)] == [
         "correct", "wrong", "correct", "correct", "wrong", "timed_out", "no_answer", "no_answer",
+        "no_answer",
     ]  # fmt: skip

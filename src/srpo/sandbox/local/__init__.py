@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from srpo.errors import SandboxError
 from srpo.sandbox import CaseOutput, Job, JobResult
+from srpo.sandbox.local.bubblewrap import check_fence
 from srpo.sandbox.local.client import ServerClient, ServerDiedError, rehearse
 from srpo.sandbox.local.driver import Worker
 from srpo.sandbox.strengths import AUTOMATIC, SENTENCES, Strength, Wanted
@@ -60,8 +61,8 @@ class LocalSandbox:
 
     def _find(self) -> Strength:
         """The first wanted strength that starts and holds in a rehearsal."""
-        candidates = self._candidates()
-        for strength in candidates:
+        check_fence(self._fence)
+        for strength in self._candidates():
             try:
                 client = ServerClient(strength, self._fence)
             except SandboxError as error:

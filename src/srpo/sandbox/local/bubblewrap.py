@@ -13,17 +13,21 @@ _INSTALL = (
 )
 
 
+def check_fence(fence: str) -> None:
+    """Raise SandboxError if there is no such fence, or its program is not installed."""
+    if fence not in ("", "bubblewrap"):
+        raise SandboxError(f"verifier.fence: there is no fence {fence!r}; known: bubblewrap")
+    if fence and find_bwrap() is None:
+        raise SandboxError(f"verifier.fence: bwrap is not found; {_INSTALL}")
+
+
 def fence_command(
     command: Sequence[str], fence: str, readable: Sequence[str], scratch: str
 ) -> list[str]:
     """The command, inside the fence of that name ("": none). Raises SandboxError."""
+    check_fence(fence)
     if not fence:
         return list(command)
-    if fence != "bubblewrap":
-        raise SandboxError(f"there is no fence {fence!r}; known: bubblewrap")
-    bwrap = find_bwrap()
-    if bwrap is None:
-        raise SandboxError(f"the fence needs bwrap, which is not to be found; {_INSTALL}")
     arguments = ["--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
     python = Path(command[0]).resolve()  # of a virtual environment it is a link to elsewhere
     for path in (*readable, str(Path(__file__).parents[1]), str(python)):
@@ -32,7 +36,7 @@ def fence_command(
         else:
             arguments += ["--ro-bind", path, path]
     arguments += ["--dev", "/dev", "--tmpfs", "/tmp", "--bind", scratch, scratch]
-    return [bwrap, *arguments, "--chdir", "/", "--", str(python), *command[1:]]
+    return [find_bwrap() or "bwrap", *arguments, "--chdir", "/", "--", str(python), *command[1:]]
 
 
 def find_bwrap() -> str | None:

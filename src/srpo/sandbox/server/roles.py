@@ -37,9 +37,15 @@ def run_script(payload: bytes) -> None:
     sys.modules["__main__"] = module
     code = 0
     try:
+        compiled = compile(program, "solution.py", "exec", dont_inherit=True)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        sys.stderr.write(f"not loaded: {type(error).__name__}: {error}\n")
+        _leave(1, module)
+        return
+    try:
         if prelude:
             model_side.run_prelude(prelude, module.__dict__)
-        exec(compile(program, "solution.py", "exec", dont_inherit=True), module.__dict__)
+        exec(compiled, module.__dict__)
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
         if code and not isinstance(end.code, int):
