@@ -10,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 TEST = re.compile(r"\btest_[a-z0-9_]+\b")
+PYTHON = re.compile(r"`([\w/]+\.py)(?:::(\w+))?`")
 LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)(?:#[^)]*)?\)")
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
@@ -25,11 +26,49 @@ def known_tests() -> set[str]:
 
 
 KNOWN = known_tests()
+MODULES = [
+    path.relative_to(ROOT)
+    for folder in ("src", "tests", "benchmarks", "examples")
+    for path in (ROOT / folder).rglob("*.py")
+]
+
+
+def is_there(file: str, name: str | None) -> bool:
+    """Whether a module's path ends in `file`, and defines `name` if there is one."""
+    found = [path for path in MODULES if f"/{path.as_posix()}".endswith(f"/{file}")]
+    return bool(found) and (name is None or any(_defines(path, name) for path in found))
+
+
+def _defines(path: Path, name: str) -> bool:
+    return f"\ndef {name}(" in (ROOT / path).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_test_that_is_named_exists(document: Path) -> None:
     assert set(TEST.findall(document.read_text(encoding="utf-8"))) - KNOWN == set()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_module_that_is_named_exists_with_the_test_that_is_named_in_it(
+    document: Path,
+) -> None:
+    named = PYTHON.findall(document.read_text(encoding="utf-8"))
+    assert [f"{file}::{name}" for file, name in named if not is_there(file, name or None)] == []
+
+
+@pytest.mark.parametrize(
+    ("file", "name", "there"),
+    [
+        ("config.py", None, True),
+        ("src/srpo/config.py", None, True),
+        ("fig.py", None, False),  # half of a name
+        ("unit/config.py", None, False),  # another folder
+        ("repo/test_docs.py", "test_every_test_that_is_named_exists", True),
+        ("repo/test_layers.py", "test_every_test_that_is_named_exists", False),
+    ],
+)
+def test_a_module_is_known_by_the_end_of_its_path(file: str, name: str | None, there: bool) -> None:
+    assert is_there(file, name) == there
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
