@@ -241,9 +241,14 @@ def test_an_empty_parquet_table_is_an_error(tmp_path: Path) -> None:
 
 def test_files_that_are_not_problem_files_are_errors(tmp_path: Path) -> None:
     (tmp_path / "folder.jsonl").mkdir()
+    (tmp_path / "folder").mkdir()
+    for name in ("a.csv", "a", "a.json"):
+        (tmp_path / name).touch()
     (tmp_path / "no.parquet").write_text("not parquet at all")
     assert refusal(tmp_path / "gone.jsonl").endswith("gone.jsonl: there is no such problem file")
-    assert refusal(tmp_path / "folder.jsonl").endswith("is a folder; name the problem files in it")
+    assert refusal(tmp_path / "gone").endswith("gone: there is no such problem file")
+    for folder in ("folder.jsonl", "folder"):  # whatever its name ends in
+        assert refusal(tmp_path / folder).endswith("is a folder; name the problem files in it")
     assert "is no readable Parquet file: Parquet magic bytes not found" in refusal(
         tmp_path / "no.parquet"
     )

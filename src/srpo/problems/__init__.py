@@ -196,11 +196,11 @@ def _is_parquet(path: Path) -> bool:
 
 def _rows(path: Path) -> Iterator[tuple[int, bytes | Mapping[str, Any]]]:
     """The rows with their numbers: lines that are not blank, or Parquet rows."""
-    is_parquet = _is_parquet(path)
     if path.is_dir():
         raise ProblemFileError(f"{path} is a folder; name the problem files in it")
     if not path.exists():
         raise ProblemFileError(f"{path}: there is no such problem file")
+    is_parquet = _is_parquet(path)
     any_row = False
     try:
         for numbered in _parquet_rows(path) if is_parquet else _jsonl_rows(path):
