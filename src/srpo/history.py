@@ -249,6 +249,19 @@ class Ledger:
         ).fetchone()
         return int(row[0] or 0), int(row[1])
 
+    def most_drawn(self, count: int) -> list[tuple[str, str, int, int]]:
+        """(id, domain, groups, correct answers) of the `count` problems drawn most often.
+
+        Of those drawn equally often the one with fewer correct answers comes first.
+        """
+        return list(
+            self._db.execute(
+                "SELECT problem, domain, COUNT(*) AS drawn, SUM(correct) AS right FROM groups "
+                "GROUP BY problem ORDER BY drawn DESC, right, problem LIMIT ?",
+                (count,),
+            )
+        )
+
     def _version(self) -> int:
         return int(self._db.execute("PRAGMA user_version").fetchone()[0])
 

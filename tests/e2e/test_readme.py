@@ -13,9 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from srpo.config_files import load_config
 from srpo.embedded import MODEL_DIR
 from srpo.embedded.world import generate
 from srpo.problems import write_problems
+from srpo.session import load_sets
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -82,7 +84,7 @@ def words_of(command: str, workplace: Path) -> list[str]:
         return words + settings(SHORTER)
     if "--problems" in words:
         return words + settings(OWN_SHORTER)
-    if "--problem" in words:  # the id in the README is made up; take one that is there
+    if "--problem" in words:  # the README's may not be in the shorter run; take one that is
         rollouts = next((workplace / "runs" / "demo-001").glob("rollouts/*/*.jsonl"))
         first = json.loads(rollouts.read_text().splitlines()[0])["problem"]
         return [*words[:-1], str(first)]
@@ -99,6 +101,13 @@ def test_srpo_commands_run(command: str, workplace: Path) -> None:
         said = (workplace / "verdicts.jsonl").read_text()
         assert [json.loads(line)["verdict"] for line in said.splitlines()] == ["correct"] * 3
     assert said
+
+
+def test_the_problem_that_the_readme_asks_for_is_one_of_the_demos() -> None:
+    (start,) = re.findall(r"^srpo ledger \S+ --problem (\w+)$", README, re.MULTILINE)
+    trained = load_sets(load_config().config).train.values()
+    ids = [problem.id for problems in trained for problem in problems]
+    assert len([found for found in ids if found.startswith(start)]) == 1
 
 
 def test_the_python_of_the_readme_runs(workplace: Path) -> None:

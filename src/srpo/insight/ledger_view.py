@@ -11,15 +11,16 @@ from srpo.history import Ledger
 from srpo.insight.lines import short
 
 MOST_SHOWN = 10
+MOST_DRAWN = 5
 
 
 def print_ledger(ledger: Ledger, console: Console | None = None) -> None:
-    """One line for each epoch and domain, then what happened, then what was never solved."""
+    """One line for each epoch and domain, then what happened, then problems to look at."""
     console = console or Console(highlight=False)
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
     for name in ("stage", "epoch"):
-        table.add_column(name, justify="right")
-    table.add_column("domain")
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("domain", no_wrap=True)
     for name in ("groups", "correct", "mixed", "wrong", "ungraded", "drops", "revived", "tokens"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in ledger.epochs():
@@ -40,6 +41,12 @@ def print_ledger(ledger: Ledger, console: Console | None = None) -> None:
     never, drawn = ledger.never_solved()
     console.print()
     console.print(Text(f"{drawn} problems drawn, {never} of them never solved."))
+    if drawn:
+        console.print(Text("Drawn most often (--problem ID tells what became of one):"))
+    for problem_id, domain, groups, correct in ledger.most_drawn(MOST_DRAWN):
+        times = "once" if groups == 1 else f"{groups} times"
+        answers = f"{correct} correct answer{'' if correct == 1 else 's'}"
+        console.print(Text(f"  {problem_id}  {domain}  {times}, {answers}"))
 
 
 def print_life(ledger: Ledger, start: str, console: Console | None = None) -> None:
