@@ -65,7 +65,10 @@ def print_plan(loaded: LoadedConfig, notes: Sequence[str], console: Console | No
 
 
 def _settings_table(loaded: LoadedConfig) -> Table:
-    table = _plain_table("setting", "value", "from")
+    table = _plain_table()
+    table.add_column("setting", no_wrap=True)  # so that it can be copied to a --set
+    table.add_column("value", overflow="fold")
+    table.add_column("from", no_wrap=True)
     for name, value in settings_of(loaded.config).items():
         table.add_row(name, _shown(value), loaded.sources[name])
     return table
