@@ -23,12 +23,12 @@ EXISTING = click.Path(path_type=Path)
 def main() -> None:
     """Run a command; every mistake that a user can mend ends in one clear line and code 2."""
     try:
-        code = commands(_one_flag_a_file(sys.argv[1:]), standalone_mode=False)
+        words = _one_flag_a_file(sys.argv[1:])
+        code = commands(words, prog_name="srpo", standalone_mode=False)
     except click.exceptions.Abort:
         code = _fail("interrupted", 130)
     except click.ClickException as error:
-        error.show()
-        code = error.exit_code
+        code = _refuse(error)
     except SrpoError as error:
         code = _fail(str(error))
     except KeyboardInterrupt:
@@ -45,6 +45,18 @@ def main() -> None:
 def _fail(text: str, code: int = 2) -> int:
     click.echo(f"srpo: {text}", err=True)
     return code
+
+
+def _refuse(error: click.ClickException) -> int:
+    """Say in one line what is wrong with the command's words, and where help is."""
+    text = error.format_message()
+    if "\n" in text:  # srpo alone: click's message is the help itself
+        error.show()
+        return error.exit_code
+    context = getattr(error, "ctx", None)
+    named = [word for word in sys.argv[1:2] if word in commands.commands]
+    command = context.command_path if context else " ".join(["srpo", *named])
+    return _fail(f"{text.rstrip('.')}; see {command} --help", error.exit_code)
 
 
 def _one_flag_a_file(words: Sequence[str]) -> list[str]:
@@ -111,9 +123,12 @@ def train(out: Path | None, resume: Path | None, **options: Any) -> int:
 
     watcher = watcher_for(sys.stdout)
     if resume is not None:
-        given = [name for name, value in options.items() if value] + ["out"] * (out is not None)
+        words = {"config": "CONFIG", "settings": "--set"}
+        others = {**options, "out": out}
+        given = [words.get(name, f"--{name}") for name in others if others[name] not in (None, ())]
         if given:
-            raise click.UsageError(f"--resume takes no other option (given: {', '.join(given)})")
+            names = ", ".join(sorted(given))
+            raise click.UsageError(f"--resume takes no other option (given: {names})")
         run = run_training(resume=resume, watcher=watcher)
     else:
         loaded, notes = _load(**options)

@@ -121,8 +121,7 @@ def test_several_problem_files_may_follow_one_flag(
     assert outcome.code == 0, outcome.err
     assert "math 2" in outcome.out
     alone = srpo("train", "--problems")
-    assert alone.code == 2
-    assert "--problems" in alone.err and "requires an argument" in alone.err
+    assert_one_line(alone, "--problems", "requires an argument", "see srpo train --help")
 
 
 def test_no_such_files(srpo: Callable[..., Outcome]) -> None:
@@ -225,9 +224,31 @@ def test_a_disk_that_fills_up_during_the_run(
 
 
 def test_resume_takes_no_other_option(srpo: Callable[..., Outcome]) -> None:
-    outcome = srpo("train", "--resume", "r", "--seed", "3")
-    assert outcome.code == 2
-    assert "seed" in outcome.err
+    outcome = srpo("train", "x.toml", "--resume", "r", "--set", "seed=3", "--seed", "0")
+    assert_one_line(outcome, "--resume takes no other option (given: --seed, --set, CONFIG)")
+    assert_one_line(srpo("train", "--resume", "r", "--out", "s"), "(given: --out)")
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["ledger"], "Missing argument 'RUN'; see srpo ledger --help"),
+        (["plan", "--seed", "x"], "'--seed': 'x' is not a valid integer"),
+        (["train", "--algorithm", "ppo"], "see srpo train --help"),
+        (["train", "--sed", "3"], "No such option"),
+        (["judge"], "give FILE (- for standard input), or --selftest without a FILE; see"),
+        (["jugde"], "see srpo --help"),
+    ],
+)
+def test_words_that_the_command_line_does_not_know_are_one_line(
+    srpo: Callable[..., Outcome], words: list[str], line: str
+) -> None:
+    assert_one_line(srpo(*words), line)
+
+
+def test_srpo_alone_shows_the_help(srpo: Callable[..., Outcome]) -> None:
+    outcome = srpo()
+    assert "Usage: srpo [OPTIONS] COMMAND" in outcome.out + outcome.err
 
 
 def test_a_problem_that_the_ledger_does_not_know(
