@@ -5,12 +5,13 @@ from __future__ import annotations
 import difflib
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
 import tomli_w
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from srpo.config import Config, Section, as_vanilla
 from srpo.errors import ConfigError
@@ -18,19 +19,28 @@ from srpo.errors import ConfigError
 CONFIGS = Path(__file__).parent / "configs"
 DEMO = CONFIGS / "demo.toml"
 OWN_PROBLEMS = CONFIGS / "own.toml"
+NOT_A_SECTION = ("model_type", "dict_type")  # pydantic's names of the error
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
     """A value given on the command line: dotted name, the flag it came from, and the value.
 
-    >>> Setting("stage.1.steps", "--set", 40).name
-    'stage.1.steps'
+    `text` is what followed the flag, for messages.
+
+    >>> Setting("seed", "--seed", 40).words
+    '--seed 40'
     """
 
     name: str
     flag: str
     value: object
+    text: str = field(default="", compare=False)
+
+    @property
+    def words(self) -> str:
+        """The flag and what followed it."""
+        return f"{self.flag} {self.text or self.value}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,33 +69,48 @@ def load_config(
     change(data)
     for setting in settings:
         _assign(data, setting.name, setting.value)
-    config = resolve(data, origin=str(path))
-    names = settings_of(config)
-    return LoadedConfig(config, {n: _source(n, in_file, path.name, settings) for n in names})
+
+    def source(name: str) -> Setting | str:
+        return _source(name, in_file, path.name, settings)
+
+    config = resolve(data, origin=str(path), source=source)
+    sources = {name: source(name) for name in settings_of(config)}
+    shown = {n: s.flag if isinstance(s, Setting) else s for n, s in sources.items()}
+    return LoadedConfig(config, shown)
 
 
-def _source(name: str, in_file: set[str], file: str, settings: Sequence[Setting]) -> str:
-    """Where a setting's value came from. `[every_stage]` speaks for every stage."""
+def _source(name: str, in_file: set[str], file: str, settings: Sequence[Setting]) -> Setting | str:
+    """Where a setting's value came from: a setting of the command line, the file, or "default".
+
+    `[every_stage]` speaks for every stage.
+    """
     parts = name.split(".")
     shared = ".".join(["every_stage", *parts[2:]]) if parts[0] == "stage" else name
     flags = settings[::-1]
     for key in (name, shared):
         for setting in flags:
             if f"{key}.".startswith(f"{setting.name}."):
-                return setting.flag
+                return setting
         if key in in_file:
             return file
     return "default"
 
 
-def resolve(data: Mapping[str, Any], origin: str) -> Config:
-    """Merge `[every_stage]` into the stages, validate, and apply the algorithm's preset."""
+def resolve(
+    data: Mapping[str, Any],
+    origin: str,
+    source: Callable[[str], Setting | str] = lambda _: "default",
+) -> Config:
+    """Merge `[every_stage]` into the stages, validate, and apply the algorithm's preset.
+
+    A mistake is said to be in `origin`, or in the `Setting` that `source` names for it.
+    """
     merged = _merge_every_stage(data, origin)
     try:
         config = Config.model_validate(merged)
         return as_vanilla(config) if config.algorithm == "grpo" else config
     except ValidationError as error:
-        raise ConfigError("\n".join(_explain(error, origin))) from None
+        raise ConfigError("\n".join(_explain(error, origin, source))) from None
     except ValueError as error:
         raise ConfigError(f"{origin}: {error}") from None
 
@@ -102,7 +127,7 @@ def parse_set(text: str) -> Setting:
         value = tomllib.loads(f"value = {raw}")["value"]
     except tomllib.TOMLDecodeError:
         value = raw.strip()
-    return Setting(name.strip(), "--set", value)
+    return Setting(name.strip(), "--set", value, text)
 
 
 def dump(config: Config) -> str:
@@ -181,18 +206,31 @@ def _deep_merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, An
     return merged
 
 
-def _explain(error: ValidationError, origin: str) -> Iterator[str]:
-    """One line for each mistake: file, setting, what is wrong, what to write instead."""
+def _explain(
+    error: ValidationError, origin: str, source: Callable[[str], Setting | str]
+) -> Iterator[str]:
+    """One line for each mistake: where it is, setting, what is wrong, what to write instead."""
     for mistake in error.errors():
         where = _dotted(mistake["loc"])
+        blamed = source(where)
+        place = blamed.words if isinstance(blamed, Setting) else origin
         if mistake["type"] == "extra_forbidden":
-            yield f"{origin}: unknown setting {where}{_suggestion(mistake['loc'])}"
+            yield f"{place}: unknown setting {where}{_suggestion(mistake['loc'])}"
         elif mistake["type"] == "missing":
-            yield f"{origin}: {where} is missing; give it a value"
+            yield f"{place}: {where} is missing; give it a value"
         else:
-            text = mistake["msg"].removeprefix("Value error, ")
-            given = "" if mistake["type"] == "value_error" else f" (given: {mistake['input']!r})"
-            yield f"{origin}: {where + ': ' if where else ''}{text}{given}"
+            said = isinstance(blamed, Setting) and blamed.name == where
+            yield f"{place}: {where + ': ' if where and not said else ''}{_complaint(mistake)}"
+
+
+def _complaint(mistake: ErrorDetails) -> str:
+    """What is wrong with a value, and the value if the message does not name it."""
+    if mistake["type"] == "value_error":
+        return mistake["msg"].removeprefix("Value error, ")
+    text = mistake["msg"]
+    if mistake["type"] in NOT_A_SECTION:
+        text = "Input should be a section of settings, not a single value"
+    return f"{text} (given: {mistake['input']!r})"
 
 
 def _dotted(loc: tuple[int | str, ...]) -> str:

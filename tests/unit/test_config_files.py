@@ -301,6 +301,39 @@ def test_an_unknown_name_on_the_command_line_is_told_so() -> None:
         with_set("stage.1.stepz=1")
 
 
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("seed=-1", "--set seed=-1: Input should be greater than or equal to 0 (given: -1)"),
+        (
+            "every_stage.group_size=1",  # it fills in stages, so the line names the stage
+            "--set every_stage.group_size=1: stage.1.group_size: "
+            "Input should be greater than or equal to 2 (given: 1)",
+        ),
+        ("verifier.strenth=auto", "--set verifier.strenth=auto: unknown setting verifier.strenth"),
+        (
+            "verifier=auto",
+            "--set verifier=auto: Input should be a section of settings, not a single value "
+            "(given: 'auto')",
+        ),
+    ],
+)
+def test_a_bad_value_of_the_command_line_is_not_blamed_on_the_file(text: str, line: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        with_set(text)
+    assert str(caught.value).splitlines()[0].startswith(line)
+
+
+def test_a_bad_value_of_the_file_is_not_blamed_on_the_command_line(tmp_path: Path) -> None:
+    path = written(tmp_path, "seed = -1\n" + GOOD)
+    with pytest.raises(ConfigError) as caught:
+        load_config(path, [Setting("model.name", "--model", 3), parse_set("stage.1.steps=3")])
+    assert str(caught.value).splitlines() == [
+        f"{path}: seed: Input should be greater than or equal to 0 (given: -1)",
+        "--model 3: Input should be a valid string (given: 3)",
+    ]
+
+
 def test_where_a_value_came_from_is_remembered() -> None:
     sources = load_config(DEMO, [parse_set("seed=9"), parse_set("stage.1.sets={math=2}")]).sources
     assert sources["seed"] == "--set"
