@@ -64,6 +64,11 @@ SAME = [
      r"\begin{pmatrix}1 & 2\end{pmatrix} + \begin{pmatrix}5 & 6\end{pmatrix}"),
     (r"\binom{2026}{1013}", r"\frac{2026!}{1013! \cdot 1013!}"),
     ("3^{2025}", "3 \\cdot 3^{2024}"),
+    (r"\frac23m", r"\frac{2m}{3}"),
+    ("y=2x", r"x=\frac{y}{2}"),
+    ("f'(x)=2x", "x+x"),
+    (r"\pi R^2", r"R^2\pi"),
+    ("2^{1000}+1", "1+4^{500}"),
 ]  # fmt: skip
 
 DIFFERENT = [
@@ -83,7 +88,22 @@ DIFFERENT = [
     ("x", "2x"),
     (r"1-\frac{1}{e}", r"1+\frac{1}{e}"),
     ("2x + z = 1", "x=1"),
-]
+    # capitals, letters after a number, primes
+    (r"\frac{r}{R}", r"\frac{R}{r}"), ("a+b", "A+B"), (r"\pi R^2", r"\pi r^2"),
+    ("y=Ax", "y=ax"), (r"\pi", r"\Pi"), (r"\delta", r"\Delta"), ("AB", "Ab"), ("CO", "Co"),
+    ("3m", "3"), (r"\pi m", r"\pi"), ("2t", "2h"), ("y=2t", "y=2"), (r"\frac34h", r"\frac34"),
+    ("x'", "x"), ("f'(x)", "f(x)"), ("f'(x)+f(y)", "f(x)+f'(y)"), ("A^T", "A"), ("5", "5'"),
+    (r"30^\circ", "30'"),
+    # large numbers, known places, what is worked out to zero, sets of numbers, choices
+    ("2^{1000}", "2^{1000}+1"), ("10^{399}", "10^{399}+1"), ("2^{600}-1", "2^{600}+1"),
+    (r"2^{1000}\sqrt2", r"2^{1000}\sqrt2+1"), ("x", "x+(5x-7)(7x+11)(3x-13)(11x+5)(17x-3)"),
+    (r"\frac{dy}{dx}", r"\frac{dx}{dy}"), (r"n\in\mathbb Z", r"n\in\mathbb N"),
+    ("B", "(B)(C)"), ("B", "(B) and (C)"), ("A", r"\text{(A) or (B)}"), ("A", "(A)(B)(C)(D)"),
+    ("A", "A) B) C)"),
+    # text after a number that is no unit
+    *(("5", rf"5\text{{ {word}}}") for word in (
+        "is wrong", "or more", "squared", "cubed", "factorial", "halves", "tenths", "th")),
+]  # fmt: skip
 
 
 def test_a_parser_compares_the_rest(verifier: MathVerifier) -> None:

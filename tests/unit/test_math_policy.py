@@ -31,7 +31,7 @@ SAME = [
     ("10%", "10"),
     ("0.335", r"33.5\%"),
     (r"28\%", "28 percent"),
-    ("2.74", "2,74"),
+    ("2.74", "2{,}74"),
     ("185", "185\\"),
     # currency, degrees, units
     ("10", r"\$10"),
@@ -90,6 +90,14 @@ SAME = [
     ("(B)", "B. the second one"),
     (r"\text{Even}", "even"),
     (r"1,2,\ldots,n", r"1, 2, \ldots, n"),
+    ("Yes", "yes"),
+    ("5 apples", r"5\text{ Apple}"),
+    ("5 mph", "5 miles per hour"),
+    ("|AB|=5", "AB=5"),
+    ("f(x)=5", "f=5"),
+    (r"f^{-1}(x)=\frac{x-3}{2}", r"\frac{x-3}{2}"),
+    ("5", "2+3=5"),
+    (r"\frac xy", r"\frac{x}{y}"),
 ]  # fmt: skip
 
 DIFFERENT = [
@@ -127,6 +135,29 @@ DIFFERENT = [
     ("odd", r"\text{oddd}"),
     (r"1,2,\ldots,n", "1,2,n"),
     (r"\begin{pmatrix}1\\2\end{pmatrix}", r"\begin{pmatrix}2\\1\end{pmatrix}"),
+    # a list is no decimal; one choice is not several; a value needs a true calculation
+    ("1,2", "1.2"),
+    ("B", "(B), (C)"),
+    ("5", "2+2=5"),
+    ("5", "6=5"),
+    ("(1,2,3)", "[1,2,3]"),
+    (r"\{\{1\}\}", r"\{1\}"),
+    (r"\{x\}", "x"),
+    # words after a number
+    ("5 AM", "5 PM"),
+    (r"300\text{ BC}", r"300\text{ AD}"),
+    ("5 miles east", "5 miles west"),
+    (r"5\text{ profit}", r"5\text{ loss}"),
+    (r"5\%\text{ increase}", r"5\%\text{ decrease}"),
+    (r"3\sqrt{2}\text{ gain}", r"3\sqrt{2}\text{ loss}"),
+    # names
+    ("P(A)=1/2", "P(B)=1/2"),
+    ("f(2)=5", "f(3)=5"),
+    ("AB=5", "BC=5"),
+    ("(x,y)=(1,2)", "(y,x)=(1,2)"),
+    ("f(1)=2,f(2)=3", "f(1)=3,f(2)=2"),
+    (r"\frac xy=3", r"\frac yx=3"),
+    ("x:y=3:4", "y:x=3:4"),
 ]
 
 

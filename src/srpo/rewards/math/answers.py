@@ -21,8 +21,8 @@ from srpo.rewards.math.found import (
 from srpo.rewards.math.guards import too_heavy
 from srpo.rewards.math.numbers import (
     Number,
-    comma_decimal,
     number_of,
+    other_labels,
     read_based,
     read_number,
     same_number,
@@ -31,7 +31,6 @@ from srpo.rewards.math.numbers import (
 from srpo.rewards.math.quick import same_shape
 from srpo.rewards.math.shape import Shape, read_shape
 from srpo.rewards.math.text import MAX_ANSWER_CHARS, clean, is_balanced, key, without_text
-from srpo.rewards.math.units import read_unit
 
 __all__ = [
     "MAX_ANSWER_CHARS",
@@ -53,9 +52,17 @@ __all__ = [
     "too_heavy",
 ]
 
+_SHORT_WORDS = frozenset({
+    "yes", "no", "odd", "one", "two", "six", "ten", "all", "any", "red", "up", "sum", "mon", "tue",
+    "wed", "thu", "fri", "sat", "sun", "sam", "tom", "tim", "ann", "amy", "bob", "ben", "joe",
+    "dan",
+})  # fmt: skip
 _LETTERS = re.compile(r"[^\W\d_]+(?:[\s'-]+[^\W\d_]+)*")
 _CHOICE = re.compile(r"\(?\s*([A-Za-z])\s*\)?")
 _CHOICE_WITH_TEXT = re.compile(r"(?:\(\s*([A-Z])\s*\)|([A-Z])\s*(?:[.)]|:(?=\s)))\s*\S.*")
+_ANOTHER_CHOICE = re.compile(
+    r"\(\s*[A-Z]\s*\)|(?<![A-Za-z])[A-Z][.)](?!\w)|(?:\band|\bor|[,;&/+])\s*\(?[A-Z](?![A-Za-z])"
+)
 _DOTS = re.compile(r"\\[cl]?dots|\.\.\.|…")
 _INFINITE = re.compile(r"[+-]?\s*\\infty")
 _DIVIDED_BY_ZERO = re.compile(r"\\frac\{[^{}]*\}\{0+\}|/\s*0+(?![\d.])")
@@ -65,7 +72,7 @@ _CODE_TEXT = re.compile(r"__\w+__|\b(?:import|lambda)\b")
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """An answer made of letters only, in lower case unless it is a single letter.
+    """An answer made of letters only, in lower case if they are surely no product.
 
     >>> read_words(r"\\text{East}")
     Words(text='east', certain=True)
@@ -111,7 +118,8 @@ def _words_of(cleaned: str) -> Words | None:
         return None
     joined = " ".join(bare.split())
     certain = bare != cleaned or len(joined) >= 4
-    return Words(joined if len(joined) == 1 else joined.casefold(), certain)
+    word = len(joined) >= 4 or joined.casefold() in _SHORT_WORDS
+    return Words(joined.casefold() if word else joined, certain)
 
 
 def same_text(one: str, other: str) -> bool:
@@ -167,8 +175,7 @@ def quick_piece(one_text: str, other_text: str) -> bool | None:
 
 
 def _other_units(one: _Reading, other: _Reading) -> bool:
-    units = [read_unit(split_unit(reading.cleaned)[1]) for reading in (one, other)]
-    return units[0] is not None and units[1] is not None and units[0].bases != units[1].bases
+    return other_labels(split_unit(one.cleaned)[1], split_unit(other.cleaned)[1])
 
 
 def _same_words(one: Words, other: Words) -> bool | None:
@@ -179,16 +186,13 @@ def _same_words(one: Words, other: Words) -> bool | None:
 
 
 def _special_forms(one: _Reading, other: _Reading) -> bool | None:
-    """Numbers with a base, choices, decimal commas, and what goes on for ever."""
+    """Numbers with a base, choices, and what goes on for ever."""
     based = read_based(one.cleaned), read_based(other.cleaned)
     if any(based) and all(based[i] or (one, other)[i].number for i in (0, 1)):
         return _same_based(one, other)
     choices = _choice(one.cleaned), _choice(other.cleaned)
     if choices[0] and choices[1]:
         return choices[0] == choices[1]
-    for this, that in ((one, other), (other, one)):
-        if this.number and this.number.decimal and (comma := comma_decimal(that.cleaned)):
-            return same_number(this.number, comma)
     if _DOTS.search(one.cleaned) or _DOTS.search(other.cleaned):
         return False  # only the same text says the same
     return None
@@ -211,7 +215,9 @@ def _choice(cleaned: str) -> str | None:
     if match := _CHOICE.fullmatch(bare):
         return match[1] if bare == match[1] else match[1].upper()
     match = _CHOICE_WITH_TEXT.fullmatch(bare)
-    return (match[1] or match[2]) if match else None
+    if match is None or _ANOTHER_CHOICE.search(bare, match.end(1 if match[1] else 2)):
+        return None
+    return match[1] or match[2]
 
 
 def gold_problem(answer: str | None) -> str | None:

@@ -7,14 +7,15 @@ they have one, and math-verify decides the rest. The caller sees to time and mem
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import Any
 
 from srpo.rewards.math.answers import quick_comparison, quick_piece
 from srpo.rewards.math.numbers import split_unit
+from srpo.rewards.math.parsing import is_scalar, marks_of, parse
 from srpo.rewards.math.quick import same_shape
+from srpo.rewards.math.samples import holds_derivative, is_stepped, sample_places
 from srpo.rewards.math.shape import Shape, read_shape
-from srpo.rewards.math.text import CURRENCY, clean
+from srpo.rewards.math.text import clean
 from srpo.rewards.math.units import read_unit
 
 _DIGITS = 30
@@ -22,65 +23,7 @@ _DECIMAL_TOLERANCE, _EXACT_TOLERANCE = 1e-6, 1e-20  # relative
 _ZERO_BITS = 10  # a value known to fewer is what remains of an exact zero
 _DECIMAL_ZERO = 1e-15  # what remains of zero if decimals were subtracted
 _MAX_SYMBOLS = 8
-_PLAIN_NAMES = re.compile(
-    r"(?<![\\A-Za-z])(pi|sin|cos|tan|sec|csc|cot|arcsin|arccos|arctan|log|ln|theta|alpha|beta)"
-    r"(?![A-Za-z])"
-)
-_CALLS = (("sqrt", r"\sqrt"), ("exp", "e^"))
-_ROUND_EXPONENT = re.compile(r"\^\s*\(([^()]*)\)")
-_TEXT_LETTER = re.compile(r"\\text\s*\{\s*([A-Za-z])\s*\}")
-_ODD_ROOT = re.compile(r"\\sqrt\s*\[\s*([3579])\s*\]\s*\{\s*-([^{}+-]+)\}")  # the real one
-_ANGLE = re.compile(r"(\d+(?:\.\d+)?)\s*°")
-_STAR = re.compile(r"(?<!\^)\*")
-
-
-def as_latex(text: str) -> str:
-    """LaTeX of a piece that may be written as in a program: sqrt(3), 2*pi, x**(1/2)."""
-    text = _ODD_ROOT.sub(r"(-\\sqrt[\1]{\2})", text)
-    text = _ANGLE.sub(r"(\1 \\cdot \\frac{\\pi}{180})", text)
-    text = _TEXT_LETTER.sub(r"\1", text).replace(CURRENCY, "").replace("°", "")
-    for name, command in _CALLS:
-        text = _call_as_latex(text, name, command)
-    text = _ROUND_EXPONENT.sub(r"^{\1}", _PLAIN_NAMES.sub(r"\\\1 ", text))
-    return _STAR.sub(r" \\cdot ", text)
-
-
-def _call_as_latex(text: str, name: str, command: str) -> str:
-    for match in reversed(list(re.finditer(rf"(?<![\\A-Za-z]){name}\s*\(", text))):
-        depth = 0
-        for i in range(match.end() - 1, len(text)):
-            depth += (text[i] == "(") - (text[i] == ")")
-            if depth == 0:
-                inner = text[match.end() : i]
-                text = f"{text[: match.start()]}{command}{{{inner}}}{text[i + 1 :]}"
-                break
-    return text
-
-
-@lru_cache(maxsize=512)
-def parse(text: str) -> Any:
-    """The sympy object of a cleaned text, or None if math-verify cannot read it."""
-    from math_verify import ExprExtractionConfig, LatexExtractionConfig
-    from math_verify import parse as parse_text
-
-    how = [LatexExtractionConfig(boxed_match_priority=0), ExprExtractionConfig()]
-    try:
-        found = parse_text("\\boxed{" + as_latex(text) + "}", how, parsing_timeout=None)
-    except (MemoryError, RecursionError):
-        raise
-    except Exception:  # noqa: BLE001 - a border: whatever the parser raises, it could not read it
-        return None
-    return _with_unit_i(found[0]) if found and not isinstance(found[0], str) else None
-
-
-def _with_unit_i(parsed: Any) -> Any:
-    """With the imaginary unit for the letter i, if that is the only letter of an expression."""
-    import sympy
-
-    symbols = parsed.free_symbols if _is_scalar(parsed) else ()
-    if [str(symbol) for symbol in symbols] != ["i"]:
-        return parsed
-    return parsed.subs(next(iter(symbols)), sympy.I)
+_MOST_DIGITS = 20_000  # of a number that is worked out exactly
 
 
 def forget() -> None:
@@ -172,6 +115,8 @@ def same_piece(one: str, other: str) -> bool:
         unit = None if perhaps_product else read_unit(unit_text)
         bodies.append(rf"{body} \cdot {unit_text}" if perhaps_product else body)
         factors.append(unit.factor if unit else None)
+    if marks_of(bodies[0]) != marks_of(bodies[1]):
+        return False
     parsed = parse(bodies[0]), parse(bodies[1])
     if parsed[0] is None or parsed[1] is None:
         return False
@@ -185,6 +130,8 @@ def same_piece(one: str, other: str) -> bool:
 
 
 def _same_whole(one: str, other: str) -> bool:
+    if marks_of(one) != marks_of(other):
+        return False
     parsed = parse(one), parse(other)
     if parsed[0] is None or parsed[1] is None:
         return False
@@ -209,6 +156,8 @@ def _same(one: Any, other: Any, tolerance: float) -> bool:
             return False
     if _cells(one) and _cells(other):
         return _same_cells(one, other, tolerance)
+    if holds_derivative(one) or holds_derivative(other):
+        return bool(one == other)  # worked out, \\frac{dy}{dx} would be zero
     sampled = _same_at_samples(one, other, tolerance)
     if sampled is not None:
         return sampled
@@ -224,11 +173,17 @@ def _cells(value: Any) -> bool:
 def _vanishes(difference: Any) -> bool:
     """Whether nothing is left of a number when it is worked out to as many digits as it takes.
 
-    At most a hundred: two numbers that agree in that many are the same.
+    That is exact for rationals; else at most a hundred digits more than its largest part has.
     """
     import sympy
 
-    return _parts(sympy.N(difference, _DIGITS)) == (0, 0)
+    exact = difference.doit()
+    if exact.is_Rational:
+        return bool(exact == 0)
+    sizes = [abs(sympy.N(part, 5)) for part in sympy.Add.make_args(exact)]
+    digits = max((int(sympy.log(size, 10)) for size in sizes if size.is_Float and size), default=0)
+    largest = min(_MOST_DIGITS, 100 + max(0, digits))
+    return _parts(sympy.N(exact, _DIGITS, maxn=4 * largest)) == (0, 0)
 
 
 def _same_cells(one: Any, other: Any, tolerance: float) -> bool:
@@ -255,16 +210,9 @@ def _number(expression: Any) -> tuple[Any, Any] | None:
     """Real and imaginary part to 30 digits; None if it is not one finite number."""
     import sympy
 
-    if not _is_scalar(expression) or expression.free_symbols:
+    if not is_scalar(expression) or expression.free_symbols:
         return None
     return _parts(sympy.N(expression, _DIGITS))
-
-
-def _is_scalar(expression: Any) -> bool:
-    import sympy
-
-    matrix = isinstance(expression, (sympy.MatrixExpr, sympy.MatrixBase))
-    return isinstance(expression, sympy.Expr) and not matrix
 
 
 def _parts(value: Any) -> tuple[Any, Any] | None:
@@ -296,13 +244,11 @@ def _close(one: tuple[Any, Any], other: tuple[Any, Any], tolerance: float) -> bo
     return bool(all(abs(a - b) <= allowed for a, b in zip(one, other, strict=True)))
 
 
-_SAMPLES = ((7, 5), (-11, 7), (13, 3), (-5, 11), (3, 17))  # rationals for the first symbol
-_STEPS = ((3, 7), (5, 13), (2, 11), (7, 3), (11, 5))  # added for each further one
-_ENOUGH_SAMPLES = 2
+_NUM_SAMPLES, _ENOUGH_SAMPLES = 5, 2
 
 
 def _same_at_samples(one: Any, other: Any, tolerance: float) -> bool | None:
-    """Whether two expressions with variables, or two equations, agree at fixed places.
+    """Whether two expressions with variables, or two equations, agree at a few places.
 
     None: not such a pair, functions without a definition or with steps, or too few places at
     which both have values. Equations agree if their sides' differences have one ratio.
@@ -312,12 +258,13 @@ def _same_at_samples(one: Any, other: Any, tolerance: float) -> bool | None:
     equations = isinstance(one, sympy.Eq) and isinstance(other, sympy.Eq)
     if equations:
         one, other = one.lhs - one.rhs, other.lhs - other.rhs
-    if not (_is_scalar(one) and _is_scalar(other)):
+    if not (is_scalar(one) and is_scalar(other)):
         return None
     symbols = sorted(one.free_symbols | other.free_symbols, key=lambda symbol: str(symbol))
-    if not symbols or len(symbols) > _MAX_SYMBOLS or _is_stepped(one) or _is_stepped(other):
+    if not symbols or len(symbols) > _MAX_SYMBOLS or is_stepped(one) or is_stepped(other):
         return None
-    pairs = [_values_at(i, symbols, one, other) for i in range(len(_SAMPLES))]
+    places = sample_places(one, other, symbols, _NUM_SAMPLES)
+    pairs = [_values_at(place, one, other) for place in places]
     known = [pair for pair in pairs if pair is not None]
     if equations:
         return _one_ratio(known, tolerance) or None
@@ -326,24 +273,8 @@ def _same_at_samples(one: Any, other: Any, tolerance: float) -> bool | None:
     return True if len(known) > _ENOUGH_SAMPLES else None
 
 
-def _is_stepped(expression: Any) -> bool:
-    import sympy
-    from sympy.core.function import AppliedUndef
-
-    stepped = (
-        sympy.floor, sympy.ceiling, sympy.Mod, sympy.Piecewise, sympy.sign, sympy.factorial,
-        sympy.binomial, sympy.gamma, sympy.Sum, sympy.Product, sympy.Integral, sympy.Derivative,
-        sympy.Limit, AppliedUndef,
-    )  # fmt: skip
-    return bool(expression.has(*stepped))
-
-
-def _values_at(place: int, symbols: list[Any], one: Any, other: Any) -> tuple[Any, Any] | None:
+def _values_at(at: dict[Any, Any], one: Any, other: Any) -> tuple[Any, Any] | None:
     """The two numbers that come of fixed numbers for the symbols; None if one is none."""
-    import sympy
-
-    start, step = sympy.Rational(*_SAMPLES[place]), sympy.Rational(*_STEPS[place])
-    at = {symbol: start + i * step for i, symbol in enumerate(symbols)}
     values = one.subs(at), other.subs(at)
     return values if all(_number(value) is not None for value in values) else None
 

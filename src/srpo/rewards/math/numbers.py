@@ -25,6 +25,7 @@ class Number:
     decimal: bool = False  # written with a decimal point
     percent: bool = False  # written with a percent sign, which is not in the value
     unit: Unit | None = None  # None: none, or not a known one
+    label: str = ""  # the text after it, in one form: a unit, known or not
     perhaps_product: bool = False  # what looks like a unit may be a variable: 5 m
 
 
@@ -33,7 +34,6 @@ _D = r"-?\d{1,200}(?:\.\d{1,200})?"
 _GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3}){1,100}(?:\.\d{0,400})?")
 _SPACED = re.compile(r"[+-]?[1-9]\d{0,2}(?: \d{3}){1,100}(?:\.\d{0,400})?")
 _DECIMAL = re.compile(r"[+-]?(?:\d{1,400}(?:\.\d{0,400})?|\.\d{1,400})")
-_COMMA_DECIMAL = re.compile(r"([+-]?\d{1,200}),(\d{1,200})")
 _REPEATING = re.compile(r"([+-]?)(\d{0,100})\.(\d{0,100})\\(?:overline|bar|dot)\{(\d{1,100})\}")
 _FRACTION = re.compile(rf"([+-]?)\\frac\{{\(?({_D})\)?\}}\{{\(?({_D})\)?\}}")
 _SLASH = re.compile(rf"([+-]?)\(?({_D})\)?/\(?({_D})\)?")
@@ -64,8 +64,9 @@ _NOT_UNITS = re.compile(
     re.IGNORECASE,
 )
 _COUNTED = re.compile(
-    r"(?:squared|cubed|factorial|hal(?:f|ves)|(?:third|quarter|fourth|fifth|sixth|eighth|tenth"
-    r"|hundredth|thousandth)s?|times|less|more|choose|root)\b",
+    r"\b(?:squared|cubed|factorial|hal(?:f|ves)|(?:third|quarter|fourth|fifth|sixth|eighth|tenth"
+    r"|hundredth|thousandth)s?|times|less|fewer|more|choose|root|th|wrong|incorrect|false|never"
+    r"|cannot|than|negative|ago)\b",
     re.IGNORECASE,
 )
 _OF_AN_ANGLE = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)[^°]*°")
@@ -114,7 +115,26 @@ def _quantity(text: str) -> Number | None:
         number = replace(number, value=number.value * _MULTIPLIERS[words.pop(0).lower()])
     rest = " ".join(words)
     unit = read_unit(rest) if rest else None
-    return replace(number, unit=unit, perhaps_product=perhaps_product)
+    return replace(number, unit=unit, label=label_of(rest), perhaps_product=perhaps_product)
+
+
+_PLURAL = re.compile(r"(?<=[a-z]{2})(?<!s)s\b")
+_ANY_UNITS = frozenset({"unit", "square unit", "cubic unit", "sq unit"})
+
+
+def label_of(unit_text: str) -> str:
+    """The text after a quantity without its capitals and plurals; "" if it says nothing."""
+    label = _PLURAL.sub("", " ".join(unit_text.casefold().replace(".", "").split()).strip(" {}"))
+    return "" if label in _ANY_UNITS else label
+
+
+def other_labels(one: str, other: str) -> bool:
+    """Whether two texts after quantities surely name different things."""
+    labels = label_of(one), label_of(other)
+    if labels[0] == labels[1] or not all(labels):
+        return False
+    units = read_unit(one), read_unit(other)
+    return units[0] is None or units[1] is None or units[0].bases != units[1].bases
 
 
 def split_unit(text: str) -> tuple[str, str, bool]:
@@ -137,15 +157,20 @@ def split_unit(text: str) -> tuple[str, str, bool]:
         start = text.find("°")
     if start > 0 and _TEXT_TAIL.fullmatch(text, start):
         unit = " ".join(_TEXT.sub(r" \1 ", text[start:]).split())
-        if _NOT_UNITS.search(unit) or _COUNTED.match(unit) or _DIGIT_IN_TEXT.search(unit):
+        if _NOT_UNITS.search(unit) or _changes_value(unit) or _DIGIT_IN_TEXT.search(unit):
             return text, "", False
         return text[:start].rstrip(), _TEMPERATURE.sub(r"°\1", unit).replace(" ^", "^"), False
     return _split_plain_unit(text)
 
 
+def _changes_value(unit: str) -> bool:
+    """Whether the text after a number says more than what is counted: 5 squared, 5 tenths."""
+    return bool(_COUNTED.search(unit)) and read_unit(unit) is None
+
+
 def _split_plain_unit(text: str) -> tuple[str, str, bool]:
     match = _PLAIN_UNIT.fullmatch(text.replace(r"\cdot", "·"))
-    if match is None or _NOT_UNITS.search(match[3]) or _COUNTED.match(match[3]):
+    if match is None or _NOT_UNITS.search(match[3]) or _changes_value(match[3]):
         return text, "", False
     body, gap, unit = match[1], match[2], match[3].strip()
     words = unit.split()
@@ -214,12 +239,6 @@ def _signed(sign: str, value: Fraction) -> Fraction:
     return -value if sign == "-" else value
 
 
-def comma_decimal(cleaned: str) -> Number | None:
-    """The number if the text writes it with one decimal comma, as in 2,74; else None."""
-    match = _COMMA_DECIMAL.fullmatch(cleaned)
-    return Number(Fraction(f"{match[1]}.{match[2]}"), decimal=True) if match else None
-
-
 def same_number(one: Number, other: Number) -> bool | None:
     """Whether two written numbers are the same answer; symmetric and reflexive.
 
@@ -233,6 +252,8 @@ def same_number(one: Number, other: Number) -> bool | None:
             return False
         ratio = one.unit.factor / other.unit.factor
         one = replace(one, value=one.value * ratio)
+    elif one.label and other.label and one.label != other.label:
+        return False
     elif one.perhaps_product != other.perhaps_product:
         return None
     if _close(one, other):

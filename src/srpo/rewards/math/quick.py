@@ -18,8 +18,8 @@ def same_shape(one: Shape, other: Shape, same: Same) -> bool | None:
 
     None: that takes a look at the whole answers, or an atom was not decided.
     """
-    if one.name and other.name and _other_name(one.name, other.name):
-        return False
+    if one.name and other.name and other_name(one.name, other.name):
+        return None if _may_be_one_equation(one, other) else False
     one, other = (_ALL if shape.kind == "all" else shape for shape in (one, other))
     kinds = {one.kind, other.kind}
     if kinds == {"atom"}:
@@ -27,6 +27,8 @@ def same_shape(one: Shape, other: Shape, same: Same) -> bool | None:
     if kinds & {"union", "relation"}:
         return _same_whole(one, other, same) if _may_be_same(kinds, one, other) else False
     if kinds <= {"list", "set"}:
+        if _num_sets(one) != _num_sets(other):
+            return False
         return _same_unordered(one.parts, other.parts, same)
     if kinds == {"list", "tuple"}:
         listed, ordered = (one, other) if one.kind == "list" else (other, one)
@@ -35,22 +37,35 @@ def same_shape(one: Shape, other: Shape, same: Same) -> bool | None:
     if "atom" in kinds and kinds & {"list", "set"}:
         return _same_as_single(one, other, same)
     if kinds == {"tuple"}:
-        long = len(one.parts) >= 3
-        return (long or one.text == other.text) and _same_ordered(one.parts, other.parts, same)
+        return one.text == other.text and _same_ordered(one.parts, other.parts, same)
     if len(kinds) == 1:
         return _same_ordered(one.parts, other.parts, same)
     return None if kinds == {"atom", "ratio"} or kinds == {"atom", "matrix"} else False
 
 
-def _other_name(one: str, other: str) -> bool:
-    """Whether two names surely are of different things: of several names, or of symbols."""
+_COMMAND = re.compile(r"\\[A-Za-z]+")
+_LETTER = re.compile(r"[A-Za-z]")
+_WORD = re.compile(r"[A-Za-z]{3,}")
+_ARGUMENT = re.compile(r"(?<=.)\([^()]*\)$")
+
+
+def other_name(one: str, other: str) -> bool:
+    """Whether two names are of different things; f is also called f(x), an area also A."""
     if one == other:
         return False
-    heads = [name.split("_")[0].split("(")[0] for name in (one, other)]
-    if all(len(head) == 1 for head in heads):
-        both_marked = "_" in one and "_" in other
-        return heads[0] != heads[1] or both_marked
-    return False
+    shorter, longer = sorted((one, other), key=len)
+    if _ARGUMENT.search(longer) and _ARGUMENT.sub("", longer) == shorter:
+        return False
+    words = [bool(_WORD.search(name)) and not name.isupper() for name in (one, other)]
+    return words[0] == words[1]
+
+
+def _may_be_one_equation(one: Shape, other: Shape) -> bool:
+    """Whether each of two named values speaks of the other's name: y = 2x and x = y/2."""
+    return (
+        one.kind == other.kind == "atom" and len(one.name) == len(other.name) == 1
+        and one.name in other.text and other.name in one.text
+    )  # fmt: skip
 
 
 _SET = re.compile(r"\\(?:setminus|backslash|mathbb|cap|emptyset)(?![A-Za-z])")
@@ -79,9 +94,18 @@ def _same_whole(one: Shape, other: Shape, same: Same) -> bool | None:
 
 def _same_as_single(one: Shape, other: Shape, same: Same) -> bool | None:
     many, single = (one, other) if one.kind != "atom" else (other, one)
-    if len(many.parts) == 1:
-        return same_shape(many.parts[0], single, same)
-    return False
+    if len(many.parts) != 1 or (many.kind == "set" and not _is_value(many.parts[0])):
+        return False
+    return same_shape(many.parts[0], single, same)
+
+
+def _num_sets(shape: Shape) -> int:
+    return sum(part.kind == "set" for part in shape.parts)
+
+
+def _is_value(shape: Shape) -> bool:
+    """Whether a set of this one part is as good as the part: of a number, not of a letter."""
+    return shape.kind == "atom" and not _LETTER.search(_COMMAND.sub(" ", shape.text))
 
 
 def _same_ordered(ones: Sequence[Shape], others: Sequence[Shape], same: Same) -> bool | None:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from srpo.rewards.math.sums import wrong_sums
 from srpo.rewards.math.text import is_balanced, split_at_top
 
 _MAX_PARTS = 100
@@ -53,7 +54,7 @@ _OUTWARD = re.compile(r"(\]|\(|\[)([^()\[\]]*),([^()\[\]]*)(\[|\)|\])")
 
 _LETTER = r"(?:\\[A-Za-z]+|[A-Za-z])"
 _SYMBOL = (
-    rf"{_LETTER}(?:'|_(?:\{{[^{{}}]{{1,20}}\}}|\w)|\^\{{?(?:\\prime|'|\*)\}}?)*"
+    rf"{_LETTER}(?:'|_(?:\{{[^{{}}]{{1,20}}\}}|\w)|\^\{{?(?:\\prime|'|\*|-1)\}}?)*"
     rf"(?:\s*\([^()=<>]{{0,30}}\))?"
 )
 _NAME = (
@@ -191,6 +192,8 @@ def _equation(sides: list[str], depth: int) -> Shape:
     if _VARIABLE.fullmatch(last) and len(sides) == 2 and not _HAS_LETTER.search(first):
         return replace(read_shape(first, depth + 1), name=_name(last))
     if not _HAS_LETTER.search(first) and (len(sides) > 2 or not _HAS_LETTER.search(last)):
+        if wrong_sums(sides):
+            return Shape("relation", "=", tuple(Shape("atom", side) for side in sides))
         return read_shape(last, depth + 1)  # a calculation: its result comes last
     return Shape("relation", "=", (Shape("atom", first), Shape("atom", last)))
 
@@ -219,8 +222,11 @@ def _interval(brackets: str, ends: tuple[str, str], name: str, depth: int) -> Sh
     return Shape("tuple", brackets, tuple(read_shape(end, depth + 1) for end in ends), name)
 
 
+_NOT_OF_NAMES = re.compile(r"[\s{}|]|\\(?:text|overline|overrightarrow|vec|bar)(?![A-Za-z])")
+
+
 def _name(text: str) -> str:
-    return re.sub(r"[\s{}]|\\text|\([^()]*\)(?=\s*$)(?<!^)", "", text) or text.strip()
+    return _NOT_OF_NAMES.sub("", text)
 
 
 def _union(text: str, depth: int) -> Shape | None:

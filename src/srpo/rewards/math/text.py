@@ -58,10 +58,12 @@ _STUCK_QUAD = re.compile(r"\\(?:q?quad)(?=[a-z])")
 _OVER_ESCAPED = re.compile(r"\\\\(?=[A-Za-z{}%$!,;:])")
 _THOUSANDS_TEX = re.compile(r"(?<=\d)(?:\{,\}|,\\!|\\,|\\!)\s*(?=\d{3}(?!\d))")
 _THIN = re.compile(r"(?<!\\)\\[,!;:> \n]")
+_DECIMAL_COMMA = re.compile(r"(?<=\d)\{,\}(?=\d)")
+_BLACKBOARD = re.compile(r"\\mathbb\s*([A-Z])(?![A-Za-z])")
 _HAS_SIGN = re.compile(r"\\[^A-Za-z]|\{,\}|(?:left|right)\s*\.")
 _INVISIBLE_DELIMITER = re.compile(r"\\(?:left|right)\s*\.")
 _DEGREES = re.compile(r"\^\s*(?:\\circ(?![A-Za-z])|\{\s*\\circ\s*\}|°|\{\s*°\s*\})")
-_FRAC_DIGITS = re.compile(r"\\frac\s*(\d)\s*(\d)")
+_FRAC_DIGITS = re.compile(r"\\frac(?:\s*(?=\d)|\s+)(\w)\s*(\w)")
 _FRAC_DIGIT_GROUP = re.compile(r"\\frac\s*(\d)\s*\{")
 _FRAC_GROUP_DIGIT = re.compile(r"(\\frac\s*\{[^{}\\]{0,60}\})\s*(\d)")
 _FRAC_SPACES = re.compile(r"\\frac\s+\{")
@@ -98,7 +100,7 @@ def clean(text: str) -> str:
     if "$" in text:
         text = _without_dollars(text)
     if "{,}" in text:
-        text = _THOUSANDS_TEX.sub("", text)
+        text = _DECIMAL_COMMA.sub(".", _THOUSANDS_TEX.sub("", text))
     if "%" in text or "pct" in text or "percent" in text:
         text = _PERCENT.sub("%", text)
     text = _SPACES.sub(" ", text.replace("~", " "))
@@ -121,6 +123,8 @@ def _plain_latex(text: str) -> str:
     if "circ" in text or "°" in text:
         text = _DEGREES.sub("°", text)
     text = _COMMAND.sub(_synonym, text)
+    if r"\mathbb" in text:
+        text = _BLACKBOARD.sub(r"\\mathbb{\1}", text)
     if r"\text" in text:
         text = _ONE_LETTER.sub(r"{\1}", _FUNCTION.sub(r"\\\1 ", text))
     if r"\frac" in text:

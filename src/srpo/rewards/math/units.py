@@ -26,6 +26,9 @@ _DEFINED: dict[str, tuple[Fraction | int, str]] = {
     "yd": (Fraction(9144, 10000), "m"), "mi": (Fraction(1609344, 1000), "m"),
     "t": (10**6, "g"), "lb": (Fraction(45359237, 100000), "g"),
     "oz": (Fraction(45359237, 1600000), "g"), "ha": (10000, "m2"), "gal": (1, "gal"),
+    "mph": (Fraction(44704, 100000), "m s-1"), "knot": (Fraction(1852, 3600), "m s-1"),
+    "acre": (Fraction(40468564224, 10**7), "m2"), "rpm": (Fraction(1, 60), "turn s-1"),
+    "turn": (1, "turn"), "dB": (1, "dB"),
 }  # fmt: skip
 _NAMES = {
     "meter": "m", "metre": "m", "gram": "g", "second": "s", "sec": "s", "ampere": "A",
@@ -38,6 +41,7 @@ _NAMES = {
     "degree": "deg", "°": "deg", "celsius": "°C", "°c": "°C", "fahrenheit": "°F",
     "¤": "dollar", "usd": "dollar", "€": "euro", "£": "pound", "¥": "yen", "¢": "cent",
     "electronvolt": "eV", "calorie": "cal", "yr": "year", "days": "day", "micron": "µm",
+    "revolution": "turn",
 }  # fmt: skip
 _PREFIXES = {
     "p": -12, "n": -9, "µ": -6, "μ": -6, "u": -6, "m": -3, "c": -2, "d": -1, "k": 3, "M": 6,
