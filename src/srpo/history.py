@@ -167,10 +167,15 @@ class Ledger:
             )
 
     def record_events(self, step: int, events: Sequence[tuple[str, str]]) -> None:
-        """Events that belong to no step of their own, such as the run's end."""
+        """Events after a step, such as the end of a stage; those already there are left out.
+
+        A run that stopped right after them, and goes on from that step, has them again.
+        """
         with self._db:
             self._db.executemany(
-                "INSERT INTO events VALUES (?,?,?)", [(step, *event) for event in events]
+                "INSERT INTO events SELECT ?1, ?2, ?3 WHERE NOT EXISTS "
+                "(SELECT 1 FROM events WHERE step = ?1 AND kind = ?2 AND text = ?3)",
+                [(step, *event) for event in events],
             )
 
     def forget_after(self, step: int) -> int:

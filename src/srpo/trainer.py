@@ -190,6 +190,8 @@ def _train_stages(s: Session, interrupts: Interrupts) -> str:
             if interrupts.caught:
                 return ""
         s.tell("stage", f"stage {number} ({stage.name}) ends: {reason}")
+        s.ledger.record_events(state.step, s.events)  # of its last step, not of the next stage's
+        s.events.clear()
         _leave_stage(s, selection)
     return _ending(s, exhausted=switch.exhausted(state.progress))
 

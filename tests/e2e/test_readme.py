@@ -128,6 +128,13 @@ def test_every_other_command_is_a_make_target_or_part_of_the_real_example() -> N
             assert command.startswith("srpo ") or is_example(command), command
 
 
+def test_what_the_commands_of_the_readme_write_into_a_checkout_is_ignored() -> None:
+    ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").split()
+    folders = set(re.findall(r"(?<![\w/])(data|models|runs)/", " ".join(commands())))
+    assert folders == {"data", "models", "runs"}
+    assert folders <= {line.strip("/") for line in ignored}
+
+
 def test_the_tree_of_the_readme_is_the_tree_on_disk() -> None:
     (tree,) = re.findall(r"```\n(Makefile .*?)```", README, re.DOTALL)
     named = set(re.findall(r"[\w/-]+\.(?:py|toml|md)|^ *[\w/]+/", tree, re.MULTILINE))

@@ -129,6 +129,17 @@ def test_forgetting_takes_back_whatever_came_after_a_step(ledger: Ledger) -> Non
     two_steps(ledger)  # may be recorded again
 
 
+def test_an_event_that_a_resumed_run_has_again_is_there_once(ledger: Ledger) -> None:
+    ledger.record_events(15, [("stage", "stage 1 ends")])
+    ledger.record_events(15, [("stage", "stage 1 ends"), ("stage", "another")])
+    ledger.record_events(30, [("stage", "stage 1 ends")])
+    assert ledger.events() == [
+        (15, "stage", "stage 1 ends"),
+        (15, "stage", "another"),
+        (30, "stage", "stage 1 ends"),
+    ]
+
+
 def test_events_come_in_the_order_of_steps(ledger: Ledger) -> None:
     ledger.record_events(3, [("b", "later"), ("a", "and then")])
     ledger.record_events(1, [("c", "first")])

@@ -129,6 +129,14 @@ def test_two_stages_run_in_order_and_the_first_ones_drops_stay_dropped(tmp_path:
     # stage 1: one epoch of 2 steps drops 6 and revives 3; stage 2 begins with these 3: 1 step
     assert [(f.stage, f.epoch, f.step) for f in notes.steps] == [(1, 1, 1), (1, 1, 2), (2, 2, 3)]
     assert sum("begins" in note for note in notes.notes) == 2
+    with Ledger(RunDirectory(tmp_path / "r").ledger, read_only=True) as ledger:
+        stages = [(step, text) for step, kind, text in ledger.events() if kind == "stage"]
+    assert [(step, text.split(":")[0]) for step, text in stages] == [
+        (1, "stage 1 (one) begins"),
+        (2, "stage 1 (one) ends"),
+        (3, "stage 2 (two) begins"),
+        (3, "stage 2 (two) ends"),
+    ]
 
 
 def test_the_same_seed_gives_the_same_run_and_another_seed_another(tmp_path: Path) -> None:
