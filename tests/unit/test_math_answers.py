@@ -282,11 +282,39 @@ def test_a_stated_answer_is_found_in_one_place(text: str, answer: str | None) ->
 
 
 @pytest.mark.parametrize(
+    "text",
+    [r"\boxed{5}0", r"10\boxed{5}", r"-\boxed{5}", r"\boxed{1}\boxed{000}", r"$x=-\boxed{5}$",
+     r"$2\cdot\boxed{5}$", r"$\boxed{5}^2$", r"$\boxed{5}x$", r"$\sqrt{\boxed{5}}$",
+     r"$\boxed{5} + 3$"],
+)  # fmt: skip
+def test_a_box_that_is_cut_out_of_something_is_no_answer(text: str) -> None:
+    assert find_answer(text) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [r"So it is\boxed{5}.", r"**\boxed{5}**", r"$\boxed{5}\text{ cm}$", r"$\boxed{5}^\circ$",
+     r"$\boxed{5}$ m", r"costs $5 and is \boxed{5} a day", r"$$x=\boxed{5}$$", "- \\boxed{5}",
+     r"The answer:\boxed{5}!", r"$4 \equiv \boxed{5} \pmod{11}$", r"\boxed{5}\%"],
+)  # fmt: skip
+def test_other_things_around_a_box_do_not_matter(text: str) -> None:
+    assert find_answer(text) == "5"
+
+
+@pytest.mark.parametrize(
+    "text", ["The answer is not 42.", "42 is not the answer.", "The answer isn't 42."]
+)
+def test_what_is_denied_is_not_stated(text: str) -> None:
+    assert find_stated_answer(text) is None
+
+
+@pytest.mark.parametrize(
     ("text", "joined"),
     [
         (r"\boxed{1} and \boxed{2}", "1, 2"),
         (r"\boxed{1}, \boxed{2}, \boxed{3}", "1, 2, 3"),
-        (r"$\boxed{1}\boxed{2}$", "1, 2"),
+        (r"$\boxed{1}\boxed{2}$", None),
+        (r"\boxed{1}0 and \boxed{2}", None),
         (r"$\boxed{1} \quad \text{and} \quad \boxed{2}$", "1, 2"),
         (r"\boxed{1} papers and \boxed{2} bins", "1, 2"),
         (r"\boxed{3}, so it is \boxed{1} or \boxed{2}", "1, 2"),

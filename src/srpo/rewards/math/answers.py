@@ -10,13 +10,12 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
+from srpo.rewards.math.boxes import joined_boxes, last_boxed
 from srpo.rewards.math.found import (
     bare_answer,
     bare_gold,
     find_answer,
     find_stated_answer,
-    joined_boxes,
-    last_boxed,
 )
 from srpo.rewards.math.guards import too_heavy
 from srpo.rewards.math.numbers import (

@@ -4,109 +4,14 @@ from __future__ import annotations
 
 import re
 
+from srpo.rewards.math.boxes import joined_boxes, last_boxed, touched
 from srpo.rewards.math.numbers import read_number
 from srpo.rewards.math.text import clean
 
 MAX_BARE_CHARS = 100
-_MAX_SEARCHED_CHARS = 3_000_000
-_MAX_JOINED_CHARS = 20_000
 _MAX_STATED_CHARS = 4_000
-_MAX_BETWEEN = 60
-_MAX_PLAIN_GOLD_CHARS = 300  # a longer gold answer without a box is a worked solution
-
-_BRACES = re.compile(r"\\\\?(?:begin)?(?:boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)
-_BOX_ONLY = re.compile(r"\s*\\(?:boxed|fbox)\s*\{\s*")
 _UNCLOSED_BOX = re.compile(r"\\+(?:boxed|fbox)\s*\{")
-_BOX_WITHOUT_BRACES = re.compile(r"\\(?:boxed|fbox)\s{0,3}([A-Za-z0-9])(?![A-Za-z0-9])")
-
-_ONE_PLAIN_BOX = re.compile(r"[^b]{0,6}\\boxed\{([^{}\\]*)\}(?!.*(?:boxed|fbox))", re.DOTALL)
-
-Span = tuple[int, int]  # where the content of a box begins and ends
-
-
-def last_boxed(text: str) -> str | None:
-    r"""Content of the last closed \boxed{} or \fbox{}; None if there is none.
-
-    Of nested boxes the innermost content counts. Linear in the text, of which only the last
-    three million characters are searched.
-
-    >>> last_boxed(r"\boxed{1} or rather \boxed{\frac{1}{2}}")
-    '\\frac{1}{2}'
-    """
-    text = _relevant(text)
-    if plain := _ONE_PLAIN_BOX.match(text):
-        return plain[1].strip()
-    boxes = _closed_boxes(text)
-    if boxes:
-        return text[boxes[-1][0] : boxes[-1][1]].strip()
-    bare = _BOX_WITHOUT_BRACES.findall(text)
-    return str(bare[-1]) if bare else None
-
-
-def _relevant(text: str) -> str:
-    """The text from its first box on."""
-    if len(text) > _MAX_SEARCHED_CHARS:
-        text = text[-_MAX_SEARCHED_CHARS:]
-    found = [place for place in (text.find("boxed"), text.find("fbox")) if place >= 0]
-    return text[max(0, min(found) - 6) :] if found else ""
-
-
-def _closed_boxes(text: str) -> list[Span]:
-    """The boxes that are closed, in the order in which they close, without mere wrappers."""
-    open_at: list[int] = []  # where each open brace's content begins; -1: not a box
-    closed: list[Span] = []
-    for match in _BRACES.finditer(text):
-        token = match[0]
-        if token == "{":
-            open_at.append(-1)
-        elif token == "}":
-            start = open_at.pop() if open_at else -1
-            if start >= 0 and not (closed and _only_wraps(text, start, match.start(), closed[-1])):
-                closed.append((start, match.start()))
-        elif token[-1] == "{" and len(token) > 2:
-            open_at.append(match.end())
-    return closed
-
-
-def _only_wraps(text: str, start: int, end: int, inner: Span) -> bool:
-    """True if the box from `start` to `end` holds the inner box and nothing else."""
-    before, after = text[start : inner[0]][:40], text[inner[1] + 1 : end][:40]
-    return inner[0] > start and not after.strip() and bool(_BOX_ONLY.fullmatch(before))
-
-
-_TEXT = re.compile(r"\\(?:text|textbf|mathrm|mbox|textrm)\s*\{([^{}]*)\}")
-_LETTERS = re.compile(r"[^\W\d_]")
-_ENDS_JOINING = re.compile(r"(?:\band|\bor)\s*(?:[A-Za-z]\w{0,10}\s*=\s*)?$")
-_COMMAND = re.compile(r"\\(?:q?quad|[,;: !()\[\]])|[$]")
-
-
-def joined_boxes(text: str) -> str | None:
-    r"""The contents of the last boxes as one list, if several stand together; else None.
-
-    They stand together if what is between them is no letter, or ends in "and" or "or".
-
-    >>> joined_boxes(r"\boxed{1} and \boxed{2}"), joined_boxes(r"\boxed{1}, so it is \boxed{2}")
-    ('1, 2', None)
-    """
-    if text.count("boxed{", -_MAX_JOINED_CHARS) + text.count("fbox{", -_MAX_JOINED_CHARS) < 2:
-        return None
-    text = _relevant(text[-_MAX_JOINED_CHARS:])
-    boxes = _closed_boxes(text)[-30:]
-    together = boxes[-1:]
-    for box in boxes[-2::-1]:
-        between = text[box[1] + 1 : together[0][0]]
-        if len(between) > _MAX_BETWEEN or box[1] > together[0][0] or not _joins(between):
-            break
-        together.insert(0, box)
-    if len(together) < 2:
-        return None
-    return ", ".join(text[start:end].strip() for start, end in together)
-
-
-def _joins(between: str) -> bool:
-    between = between[: between.rfind("\\")]  # without the command that opens the next box
-    plain = _COMMAND.sub(" ", _TEXT.sub(r" \1 ", between)).strip()
-    return not _LETTERS.search(plain) or bool(_ENDS_JOINING.search(plain))
+_MAX_PLAIN_GOLD_CHARS = 300  # a longer gold answer without a box is a worked solution
 
 
 def find_answer(text: str) -> str | None:
@@ -118,9 +23,13 @@ def find_answer(text: str) -> str | None:
     ('4', '4', None)
     """
     boxed = last_boxed(text)
-    return (boxed or None) if boxed is not None else bare_answer(text)
+    if boxed is None:
+        return bare_answer(text)
+    return None if touched(text) else boxed or None
 
 
+_TEXT = re.compile(r"\\(?:text|textbf|mathrm|mbox|textrm)\s*\{([^{}]*)\}")
+_LETTERS = re.compile(r"[^\W\d_]")
 _WORD = re.compile(r"(?<![\\A-Za-z])[^\W\d_]{2,}")
 _MATH_WORDS = frozenset({
     "sqrt", "pi", "exp", "sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan",
@@ -199,11 +108,26 @@ def find_stated_answer(text: str) -> str | None:
     text = text[-_MAX_STATED_CHARS:]
     tail = _TAIL.search(text)
     text = (text[: tail.start()] if tail else text).strip()
+    if _denies(text):
+        return None
     for search in (_said, _closing_formula, _last_sentence, _last_formula, _only_number):
         stated = search(text)
         if stated is not None:
             return stated
     return None
+
+
+_NEGATION = re.compile(r"\b(?:not|never|cannot|wrong|incorrect)\b|n['’]t\b", re.IGNORECASE)
+
+
+def _denies(text: str) -> bool:
+    """Whether what is stated last is that something is not the answer."""
+    places = [match.end() for match in _STATED.finditer(text)]
+    if places:
+        end = _SENTENCE_END.search(text, places[-1])
+        return bool(_NEGATION.search(text[places[-1] : end.start() if end else len(text)]))
+    ends = [match.end() for match in _SENTENCE_END.finditer(text[:-1])]
+    return bool(_NEGATION.search(text[ends[-1] if ends else 0 :]))
 
 
 def _said(text: str) -> str | None:
