@@ -64,6 +64,7 @@ SAME = [
      r"\begin{pmatrix}1 & 2\end{pmatrix} + \begin{pmatrix}5 & 6\end{pmatrix}"),
     (r"\binom{2026}{1013}", r"\frac{2026!}{1013! \cdot 1013!}"),
     ("3^{2025}", "3 \\cdot 3^{2024}"),
+    (r"\binom52", "10"),
     (r"\frac23m", r"\frac{2m}{3}"),
     ("y=2x", r"x=\frac{y}{2}"),
     ("f'(x)=2x", "x+x"),
@@ -136,6 +137,14 @@ def test_equal_pairs_get_equal_findings_in_order(verifier: MathVerifier) -> None
         Verdict.CORRECT, Verdict.WRONG, Verdict.UNGRADABLE, Verdict.CORRECT, Verdict.NO_ANSWER,
     ]  # fmt: skip
     assert verifier.check([]) == []
+
+
+def test_gold_answers_that_only_the_same_text_equals(verifier: MathVerifier) -> None:
+    golds = [r"\lambda", r"\mathbb{R}^2", r"\|v\|", "(1011)_2",
+             r"f(x)=\begin{cases}x&x>0\\0&x\le0\end{cases}"]  # fmt: skip
+    assert verifier.check_gold(golds) == {}
+    assert {verifier.check_one(gold, boxed(gold))[0] for gold in golds} == {Verdict.CORRECT}
+    assert {verifier.check_one(gold, boxed("17"))[0] for gold in golds} == {Verdict.WRONG}
 
 
 def test_several_boxes(verifier: MathVerifier) -> None:

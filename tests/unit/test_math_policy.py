@@ -97,6 +97,14 @@ SAME = [
     ("f(x)=5", "f=5"),
     (r"f^{-1}(x)=\frac{x-3}{2}", r"\frac{x-3}{2}"),
     ("5", "2+3=5"),
+    ("B", "Option B"),
+    ("(B)", "Answer: B"),
+    ("42", "**42**"),
+    ("42", r"\textcolor{red}{42}"),
+    (r"0.\bar3", "1/3"),
+    (r"20^\circ\text{C}", r"20^\circ C"),
+    ("(1011)_2", "1011_2"),
+    (r"\mathbb{R}^2", r"\mathbb R^2"),
     (r"\frac xy", r"\frac{x}{y}"),
 ]  # fmt: skip
 
@@ -150,6 +158,10 @@ DIFFERENT = [
     (r"5\text{ profit}", r"5\text{ loss}"),
     (r"5\%\text{ increase}", r"5\%\text{ decrease}"),
     (r"3\sqrt{2}\text{ gain}", r"3\sqrt{2}\text{ loss}"),
+    ("B", "Option C"),
+    ("42", "**41**"),
+    (r"0.\bar3", "0.3"),
+    (r"20^\circ\text{C}", r"20^\circ F"),
     # names
     ("P(A)=1/2", "P(B)=1/2"),
     ("f(2)=5", "f(3)=5"),

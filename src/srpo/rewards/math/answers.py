@@ -59,6 +59,7 @@ _SHORT_WORDS = frozenset({
 _LETTERS = re.compile(r"[^\W\d_]+(?:[\s'-]+[^\W\d_]+)*")
 _CHOICE = re.compile(r"\(?\s*([A-Za-z])\s*\)?")
 _CHOICE_WITH_TEXT = re.compile(r"(?:\(\s*([A-Z])\s*\)|([A-Z])\s*(?:[.)]|:(?=\s)))\s*\S.*")
+_CALLED_CHOICE = re.compile(r"(?:option|choice|answer)\s*:?\s+(?=\(?[A-Z]\b)", re.IGNORECASE)
 _ANOTHER_CHOICE = re.compile(
     r"\(\s*[A-Z]\s*\)|(?<![A-Za-z])[A-Z][.)](?!\w)|(?:\band|\bor|[,;&/+])\s*\(?[A-Z](?![A-Za-z])"
 )
@@ -66,7 +67,7 @@ _DOTS = re.compile(r"\\[cl]?dots|\.\.\.|…")
 _INFINITE = re.compile(r"[+-]?\s*\\infty")
 _DIVIDED_BY_ZERO = re.compile(r"\\frac\{[^{}]*\}\{0+\}|/\s*0+(?![\d.])")
 _OUTWARD = re.compile(r"\][^\[\](){}]*,[^\[\](){}]*[\[)]|[(\[][^\[\](){}]*,[^\[\](){}]*\[")
-_CODE_TEXT = re.compile(r"__\w+__|\b(?:import|lambda)\b")
+_CODE_TEXT = re.compile(r"__\w+__|(?<!\\)\b(?:import|lambda)\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,7 @@ def read_words(text: str) -> Words | None:
 
 
 def _words_of(cleaned: str) -> Words | None:
-    bare = without_text(cleaned).strip(" .{}").strip()
+    bare = _CALLED_CHOICE.sub("", without_text(cleaned).strip(" .{}")).strip()
     if bare.startswith("(") and bare.endswith(")"):
         bare = bare[1:-1].strip()
     if not _LETTERS.fullmatch(bare):
@@ -210,7 +211,7 @@ def _same_based(one: _Reading, other: _Reading) -> bool:
 
 def _choice(cleaned: str) -> str | None:
     """The letter of an answer to a multiple-choice question, alone or before its text."""
-    bare = without_text(cleaned).strip()
+    bare = _CALLED_CHOICE.sub("", without_text(cleaned)).strip()
     if match := _CHOICE.fullmatch(bare):
         return match[1] if bare == match[1] else match[1].upper()
     match = _CHOICE_WITH_TEXT.fullmatch(bare)

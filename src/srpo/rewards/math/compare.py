@@ -55,9 +55,12 @@ def alone(gold: str, text: str) -> str:
 def readable(text: str) -> bool:
     """Whether an answer says something that others can be compared with, beyond its text."""
     cleaned = clean(text)
+    if _ONLY_AS_TEXT.search(cleaned):
+        return True  # the same text is the same answer
     return all(_readable_piece(piece) for piece in _pieces(read_shape(cleaned)))
 
 
+_ONLY_AS_TEXT = re.compile(r"\\mathbb\{[A-Z]\}\s*\^|\\[|]|\\begin\{cases\}|\(\d+\)_")
 _WORDY = re.compile(r"[A-Za-z]{2,}")
 
 

@@ -172,7 +172,7 @@ def _split_plain_unit(text: str) -> tuple[str, str, bool]:
     match = _PLAIN_UNIT.fullmatch(text.replace(r"\cdot", "·"))
     if match is None or _NOT_UNITS.search(match[3]) or _changes_value(match[3]):
         return text, "", False
-    body, gap, unit = match[1], match[2], match[3].strip()
+    body, gap, unit = match[1], match[2], _TEMPERATURE.sub(r"°\1", match[3].strip())
     words = unit.split()
     if words[0].lower() in _MULTIPLIERS:
         return body, unit, False
@@ -284,7 +284,9 @@ def _terminates(value: Fraction) -> bool:
     return rest == 1
 
 
-_BASED = re.compile(r"([+-]?[0-9A-Z]{1,200})\s*_\s*\{?\s*(?:\\text\s*\{\s*)?(\w{1,8})[\s}]*")
+_BASED = re.compile(
+    r"\(?\s*([+-]?[0-9A-Z]{1,200})\s*\)?\s*_\s*\{?\s*(?:\\text\s*\{\s*)?(\w{1,8})[\s}]*"
+)
 _BASE_WORDS = {
     "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9,
     "ten": 10, "eleven": 11, "twelve": 12, "sixteen": 16,

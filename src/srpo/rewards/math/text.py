@@ -67,6 +67,10 @@ _FRAC_DIGITS = re.compile(r"\\frac(?:\s*(?=\d)|\s+)(\w)\s*(\w)")
 _FRAC_DIGIT_GROUP = re.compile(r"\\frac\s*(\d)\s*\{")
 _FRAC_GROUP_DIGIT = re.compile(r"(\\frac\s*\{[^{}\\]{0,60}\})\s*(\d)")
 _FRAC_SPACES = re.compile(r"\\frac\s+\{")
+_BINOM_DIGITS = re.compile(r"\\binom\s*(\d)\s*(\d)")
+_PERIOD_DIGIT = re.compile(r"\\(bar|overline|dot)\s*(\d)")
+_COLORED = re.compile(r"\\(?:textcolor|color)\s*\{[a-zA-Z]{1,20}\}")
+_STARS = re.compile(r"\s*(\*\*|`|\*)([^*`]{1,200})\1\s*")
 _SQRT_DIGIT = re.compile(r"\\sqrt\s*(\d)")
 _ONE_LETTER = re.compile(r"\\text\s*\{\s*([ei])\s*\}")  # the numbers e and i
 _FUNCTION = re.compile(
@@ -92,6 +96,8 @@ def clean(text: str) -> str:
         return text.rstrip(_TRAILING)
     if not text.isascii():
         text = _plain_unicode(text)
+    if text[:1] in ("*", "`") and (marked := _STARS.fullmatch(text)):
+        text = marked[2].strip()
     if _HAS_CODE.search(text):
         for written, meant in _CODE_SIGNS:
             text = text.replace(written, meant)
@@ -127,6 +133,9 @@ def _plain_latex(text: str) -> str:
         text = _BLACKBOARD.sub(r"\\mathbb{\1}", text)
     if r"\text" in text:
         text = _ONE_LETTER.sub(r"{\1}", _FUNCTION.sub(r"\\\1 ", text))
+    text = _PERIOD_DIGIT.sub(r"\\\1{\2}", _BINOM_DIGITS.sub(r"\\binom{\1}{\2}", text))
+    if "color" in text:
+        text = _COLORED.sub("", text)
     if r"\frac" in text:
         text = _FRAC_DIGITS.sub(r"\\frac{\1}{\2}", _FRAC_SPACES.sub(r"\\frac{", text))
         text = _FRAC_DIGIT_GROUP.sub(r"\\frac{\1}{", text)
