@@ -151,6 +151,8 @@ DIFFERENT = [
     ("(1,2,3)", "[1,2,3]"),
     (r"\{\{1\}\}", r"\{1\}"),
     (r"\{x\}", "x"),
+    (r"\{\emptyset\}", r"\emptyset"),
+    ("5 km", "5 apples"),
     # words after a number
     ("5 AM", "5 PM"),
     (r"300\text{ BC}", r"300\text{ AD}"),

@@ -105,7 +105,9 @@ def _num_sets(shape: Shape) -> int:
 
 def _is_value(shape: Shape) -> bool:
     """Whether a set of this one part is as good as the part: of a number, not of a letter."""
-    return shape.kind == "atom" and not _LETTER.search(_COMMAND.sub(" ", shape.text))
+    if r"\emptyset" in shape.text or shape.kind != "atom":
+        return False
+    return not _LETTER.search(_COMMAND.sub(" ", shape.text))
 
 
 def _same_ordered(ones: Sequence[Shape], others: Sequence[Shape], same: Same) -> bool | None:
