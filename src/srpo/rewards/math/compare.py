@@ -13,7 +13,7 @@ from srpo.rewards.math.answers import quick_comparison, quick_piece
 from srpo.rewards.math.numbers import split_unit
 from srpo.rewards.math.parsing import is_scalar, marks_of, parse
 from srpo.rewards.math.quick import same_shape
-from srpo.rewards.math.samples import holds_derivative, is_stepped, sample_places
+from srpo.rewards.math.samples import holds_derivative, is_stepped, sample_places, worked_out
 from srpo.rewards.math.shape import Shape, read_shape
 from srpo.rewards.math.text import clean
 from srpo.rewards.math.units import read_unit
@@ -161,6 +161,7 @@ def _same(one: Any, other: Any, tolerance: float) -> bool:
         return _same_cells(one, other, tolerance)
     if holds_derivative(one) or holds_derivative(other):
         return bool(one == other)  # worked out, \\frac{dy}{dx} would be zero
+    one, other = worked_out(one), worked_out(other)
     sampled = _same_at_samples(one, other, tolerance)
     if sampled is not None:
         return sampled
@@ -193,12 +194,12 @@ def _same_cells(one: Any, other: Any, tolerance: float) -> bool:
     """Two matrices, worked out and compared cell by cell."""
     import sympy
 
-    worked_out = one.doit(), other.doit()
-    if not all(isinstance(matrix, sympy.MatrixBase) for matrix in worked_out):
+    matrices = one.doit(), other.doit()
+    if not all(isinstance(matrix, sympy.MatrixBase) for matrix in matrices):
         return _math_verify_says_same(one, other)
-    if worked_out[0].shape != worked_out[1].shape:
+    if matrices[0].shape != matrices[1].shape:
         return False
-    cells = zip(worked_out[0].flat(), worked_out[1].flat(), strict=True)
+    cells = zip(matrices[0].flat(), matrices[1].flat(), strict=True)
     return all(_same(a, b, tolerance) for a, b in cells)
 
 

@@ -44,7 +44,17 @@ def is_stepped(expression: Any) -> bool:
 
 
 def holds_derivative(expression: Any) -> bool:
-    """Whether a derivative that is not worked out is a part of it."""
+    """Whether a derivative of something unknown is a part of it, as dy/dx, which would be 0."""
     import sympy
 
-    return bool(isinstance(expression, sympy.Basic) and expression.has(sympy.Derivative))
+    if not isinstance(expression, sympy.Basic):
+        return False
+    return any(derivative.doit() == 0 for derivative in expression.atoms(sympy.Derivative))
+
+
+def worked_out(expression: Any) -> Any:
+    """With its derivatives worked out."""
+    import sympy
+
+    derives = isinstance(expression, sympy.Expr) and expression.has(sympy.Derivative)
+    return expression.doit() if derives else expression
