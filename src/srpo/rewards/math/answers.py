@@ -20,6 +20,7 @@ from srpo.rewards.math.found import (
 from srpo.rewards.math.guards import too_heavy
 from srpo.rewards.math.numbers import (
     Number,
+    comma_decimal,
     number_of,
     other_labels,
     read_based,
@@ -193,6 +194,9 @@ def _special_forms(one: _Reading, other: _Reading) -> bool | None:
     choices = _choice(one.cleaned), _choice(other.cleaned)
     if choices[0] and choices[1]:
         return choices[0] == choices[1]
+    for this, that in ((one, other), (other, one)):
+        if this.number and this.number.decimal and (comma := comma_decimal(that.cleaned)):
+            return same_number(this.number, comma)
     if _DOTS.search(one.cleaned) or _DOTS.search(other.cleaned):
         return False  # only the same text says the same
     return None

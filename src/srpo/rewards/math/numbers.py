@@ -34,6 +34,8 @@ _D = r"-?\d{1,200}(?:\.\d{1,200})?"
 _GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3}){1,100}(?:\.\d{0,400})?")
 _SPACED = re.compile(r"[+-]?[1-9]\d{0,2}(?: \d{3}){1,100}(?:\.\d{0,400})?")
 _DECIMAL = re.compile(r"[+-]?(?:\d{1,400}(?:\.\d{0,400})?|\.\d{1,400})")
+# With one digit after the comma it is rather a list of two.
+_COMMA_DECIMAL = re.compile(r"([+-]?\d{1,200}),(\d{2,200})")
 _REPEATING = re.compile(r"([+-]?)(\d{0,100})\.(\d{0,100})\\(?:overline|bar|dot)\{(\d{1,100})\}")
 _FRACTION = re.compile(rf"([+-]?)\\frac\{{\(?({_D})\)?\}}\{{\(?({_D})\)?\}}")
 _SLASH = re.compile(rf"([+-]?)\(?({_D})\)?/\(?({_D})\)?")
@@ -303,3 +305,9 @@ def read_based(cleaned: str) -> tuple[int, int] | None:
         return (int(match[1], base), base) if 2 <= base <= 36 else None
     except ValueError:
         return None
+
+
+def comma_decimal(cleaned: str) -> Number | None:
+    """The number if the text writes it with one decimal comma, as in 2,74; else None."""
+    match = _COMMA_DECIMAL.fullmatch(cleaned)
+    return Number(Fraction(f"{match[1]}.{match[2]}"), decimal=True) if match else None
