@@ -18,7 +18,8 @@ from srpo.rewards.code.text import bare_program, extract_program
 from srpo.rewards.format import split_completion
 from srpo.rewards.language import mixing_share
 from srpo.rewards.math.answers import gold_problem, quick_comparison
-from srpo.rewards.math.found import find_answer, find_stated_answer, last_boxed
+from srpo.rewards.math.boxes import last_boxed
+from srpo.rewards.math.found import find_answer, find_stated_answer
 from srpo.sandbox import FunctionCall
 from srpo.sandbox.channel.decoding import MalformedError, decode
 from srpo.sandbox.channel.encoding import encode
