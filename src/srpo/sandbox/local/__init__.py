@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from typing import get_args
 
 from srpo.errors import SandboxError
 from srpo.sandbox import CaseOutput, Job, JobResult
@@ -87,6 +88,8 @@ class LocalSandbox:
 
     def _candidates(self) -> tuple[Strength, ...]:
         unsafe: tuple[Strength, ...] = ("none",) if self._allow_unsafe else ()
+        if self._wanted not in get_args(Wanted):  # a caller without type checks
+            raise SandboxError(f"there is no strength {self._wanted!r}")
         if self._wanted != "auto":
             return (self._wanted,)  # by name: never weakened
         if self._fence:  # inside it there is no second user namespace to be had
