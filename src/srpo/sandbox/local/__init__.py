@@ -12,7 +12,7 @@ from typing import get_args
 
 from srpo.errors import SandboxError
 from srpo.sandbox import CaseOutput, Job, JobResult
-from srpo.sandbox.local.bubblewrap import check_fence
+from srpo.sandbox.local.bubblewrap import fence_program
 from srpo.sandbox.local.client import ServerClient, ServerDiedError, rehearse
 from srpo.sandbox.local.driver import Worker
 from srpo.sandbox.strengths import AUTOMATIC, SENTENCES, Strength, Wanted
@@ -62,7 +62,7 @@ class LocalSandbox:
 
     def _find(self) -> Strength:
         """The first wanted strength that starts and holds in a rehearsal."""
-        check_fence(self._fence)
+        fence_program(self._fence)  # its absence has nothing to do with strengths
         for strength in self._candidates():
             try:
                 client = ServerClient(strength, self._fence)
@@ -115,26 +115,22 @@ class LocalSandbox:
         start_s = time.monotonic()
         try:
             outputs = self._run_twice(worker, job)
-        except (ServerDiedError, SandboxError) as error:
+        except ServerDiedError as error:
             return JobResult(job.id, (), f"the sandbox failed twice ({error})"[:300])
         finally:
             self._free.put(worker)
         return JobResult(job.id, outputs, seconds=time.monotonic() - start_s)
 
     def _run_twice(self, worker: Worker, job: Job) -> tuple[CaseOutput, ...]:
-        """Run the job; if a server dies, once more on new ones."""
-        try:
-            return worker.run(job)
-        except (ServerDiedError, SandboxError, OSError):
-            worker.close()
-        try:
-            return worker.run(job)
-        except OSError as error:
-            worker.close()
-            raise ServerDiedError(str(error)) from None
-        except (ServerDiedError, SandboxError):
-            worker.close()
-            raise
+        """Run the job; if a server dies, once more on new ones. Raises ServerDiedError."""
+        reason = ""
+        for _ in range(2):
+            try:
+                return worker.run(job)
+            except (ServerDiedError, SandboxError, OSError) as error:
+                worker.close()
+                reason = str(error)
+        raise ServerDiedError(reason)
 
     def describe(self) -> str:
         """One sentence on the isolation in force. SandboxError if there can be none."""

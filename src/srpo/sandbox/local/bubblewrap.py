@@ -13,20 +13,24 @@ _INSTALL = (
 )
 
 
-def check_fence(fence: str) -> None:
-    """Raise SandboxError if there is no such fence, or its program is not installed."""
-    if fence not in ("", "bubblewrap"):
+def fence_program(fence: str) -> str | None:
+    """The path of what makes a fence; None for no fence (""). Raises SandboxError without one."""
+    if not fence:
+        return None
+    if fence != "bubblewrap":
         raise SandboxError(f"verifier.fence: there is no fence {fence!r}; known: bubblewrap")
-    if fence and find_bwrap() is None:
+    found = find_bwrap()
+    if found is None:
         raise SandboxError(f"verifier.fence: bwrap is not found; {_INSTALL}")
+    return found
 
 
 def fence_command(
     command: Sequence[str], fence: str, readable: Sequence[str], scratch: str
 ) -> list[str]:
     """The command, inside the fence of that name ("": none). Raises SandboxError."""
-    check_fence(fence)
-    if not fence:
+    bwrap = fence_program(fence)
+    if bwrap is None:
         return list(command)
     arguments = ["--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
     python = Path(command[0]).resolve()  # of a virtual environment it is a link to elsewhere
@@ -36,7 +40,7 @@ def fence_command(
         else:
             arguments += ["--ro-bind", path, path]
     arguments += ["--dev", "/dev", "--tmpfs", "/tmp", "--bind", scratch, scratch]
-    return [find_bwrap() or "bwrap", *arguments, "--chdir", "/", "--", str(python), *command[1:]]
+    return [bwrap, *arguments, "--chdir", "/", "--", str(python), *command[1:]]
 
 
 def find_bwrap() -> str | None:

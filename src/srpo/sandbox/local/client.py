@@ -84,7 +84,6 @@ class ServerClient:
         self._folder = tempfile.mkdtemp(prefix="srpo-sandbox-")
         ours, theirs = socket.socketpair(socket.AF_UNIX, _KIND)
         self._control = ours
-        self._busy = False
         try:
             with theirs:
                 self._process = self._popen(theirs.fileno())
@@ -99,9 +98,12 @@ class ServerClient:
             raise SandboxError(str(error)) from None
 
     def _popen(self, control_fd: int) -> subprocess.Popen[bytes]:
-        command = [*_PYTHON, self._asked(control_fd)]
+        readable = readable_paths()
+        if self.strength == "namespaces-per-program":
+            readable.append(os.path.realpath(sys.executable))  # a program may start another
+        command = [*_PYTHON, self._asked(control_fd, readable)]
         return subprocess.Popen(
-            fence_command(command, self._fence, readable_paths(), self._folder),
+            fence_command(command, self._fence, readable, self._folder),
             pass_fds=[control_fd],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -111,24 +113,19 @@ class ServerClient:
             start_new_session=True,  # Ctrl-C in the terminal is for the trainer alone
         )
 
-    def _asked(self, control_fd: int) -> str:
+    def _asked(self, control_fd: int, readable: Sequence[str]) -> str:
         user_id = None if self._fence else program_user(self.strength)
         if self.strength == "landlock" and user_id is not None:
             os.chown(self._folder, user_id, user_id)
         library = sysconfig.get_path("stdlib")
-        readable = readable_paths()
-        if self.strength == "namespaces-per-program":
-            readable.append(os.path.realpath(sys.executable))  # a program may start another
         plan = {
             "strength": self.strength,
-            "root": self._folder,
-            "scratch": self._folder,
+            "folder": self._folder,
             "readable": readable,
             "hidden": [f"{library}/{name}" for name in _PACKAGES],
             "user_id": user_id,
-            "keep_reading": self.strength == "landlock" and user_id is not None,
         }
-        path = [entry for entry in sys.path if entry.endswith(("lib-dynload",))]
+        path = [entry for entry in sys.path if entry.endswith("lib-dynload")]
         path = list(dict.fromkeys([library, f"{library}/lib-dynload", *path]))
         return json.dumps({"control": control_fd, "path": path, "plan": plan})
 

@@ -23,17 +23,15 @@ _MAX_ENTRIES, _MAX_BYTES = 1024, 64 << 20
 class Plan:
     """What the parent asks of a server.
 
-    >>> Plan("landlock", "", "/x", (), (), None).strength
+    >>> Plan("landlock", "/x", (), (), None).strength
     'landlock'
     """
 
     strength: str  # see srpo.sandbox.strengths
-    root: str  # folder to mount a new root on
-    scratch: str  # folder for programs where there is no new root
+    folder: str  # to mount a new root on; where there is none, the scratch folder of programs
     readable: tuple[str, ...]
     hidden: tuple[str, ...]  # below the readable: installed packages
     user_id: int | None  # that programs run as; None: the server's own
-    keep_reading: bool = False  # see `limits.become`
 
     @classmethod
     def read(cls, fields: dict[str, Any]) -> Plan:
@@ -52,10 +50,10 @@ class Isolation:
         self.lacks_landlock = self.in_namespaces and landlock.version() == 0
         limits.limit_server()
         if self.in_namespaces:
-            namespaces.enter(control, plan.root, plan.readable, plan.hidden)
+            namespaces.enter(control, plan.folder, plan.readable, plan.hidden)
             self.scratch = namespaces.SCRATCH
         else:
-            self.scratch = plan.scratch
+            self.scratch = plan.folder
             os.chdir(self.scratch)
         self._filter: kernel.Filter | None = None
         self._limits = limits.ProgramLimits(
@@ -74,12 +72,12 @@ class Isolation:
             self._filter = kernel.Filter(seccomp.forking_filter(machine), seccomp.PID_MARK)
             return
         rules_fd = self._make_rules()
-        limits.become(self.plan.user_id, keep_reading=self.plan.keep_reading)
+        # Python may lie where only the old user reads; Landlock says what of that can be read.
+        keep_reading = self.plan.strength == "landlock" and self.plan.user_id is not None
+        limits.become(self.plan.user_id, keep_reading=keep_reading)
         if self.in_namespaces:  # else it would die with the thread of the parent that started it
             kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)  # changing user cleared it
-        if rules_fd >= 0:
-            landlock.apply_rules(rules_fd)
-            os.close(rules_fd)
+        landlock.apply_rules(rules_fd)
         kernel.Filter(seccomp.server_filter(machine), seccomp.PID_MARK).install()
         code = seccomp.program_filter(
             machine, alone=self.in_namespaces, read_only=self.plan.strength == "seccomp"
@@ -89,16 +87,16 @@ class Isolation:
     def _make_rules(self) -> int:
         """Landlock's rules: needed by the strength of that name, welcome in namespaces.
 
-        A descriptor, or -1 where they are not needed, or lacking in namespaces.
+        None where they are not needed, or lacking in namespaces.
         """
         if self.plan.strength == "seccomp":
-            return -1
+            return landlock.NO_RULES
         if self.in_namespaces:
             readable, writable = ["/"], [namespaces.SCRATCH, namespaces.SHARED, "/dev/null"]
         else:
             readable = [*_without(self.plan.readable, self.plan.hidden), *_DEVICES]
             writable = [self.scratch, "/dev/null"]
-        return -1 if self.lacks_landlock else landlock.make_rules(readable, writable)
+        return landlock.NO_RULES if self.lacks_landlock else landlock.make_rules(readable, writable)
 
     def fork(self, *, memory_mib: int, file_bytes: int) -> int:
         """Fork the process of a program: 0 in the child, else its id. Raises OSError."""
@@ -120,9 +118,7 @@ class Isolation:
     def _give_up_privileges(self) -> None:
         limits.become(self.plan.user_id)
         rules_fd = self._make_rules()  # here, as its scratch folder is a new one
-        if rules_fd >= 0:
-            landlock.apply_rules(rules_fd)
-            os.close(rules_fd)
+        landlock.apply_rules(rules_fd)
 
     def end(self, pid: int) -> None:
         """Kill a child, and what it may have started. It is not collected yet."""

@@ -10,6 +10,7 @@ import os
 import struct
 from collections.abc import Iterable
 
+NO_RULES = -1  # in the place of a descriptor
 _CREATE, _ADD_RULE, _RESTRICT = 444, 445, 446  # the same numbers on every architecture
 _VERSION_FLAG, _RULE_PATH_BENEATH = 1, 1
 _READ_FILE, _READ_DIR, _EXECUTE, _WRITE_FILE, _TRUNCATE = 1 << 2, 1 << 3, 1 << 0, 1 << 1, 1 << 14
@@ -69,7 +70,13 @@ def _allow(rules_fd: int, path: str, rights: int) -> None:
 
 
 def apply_rules(rules_fd: int) -> None:
-    """Restrict this process for good; needs no_new_privs. Raises OSError if the kernel refuses."""
+    """Restrict this process for good and close the rules; `NO_RULES` restricts nothing.
+
+    Needs no_new_privs. Raises OSError if the kernel refuses.
+    """
+    if rules_fd == NO_RULES:
+        return
     if _libc.syscall(_RESTRICT, rules_fd, 0) != 0:
         error = ctypes.get_errno()
         raise OSError(error, f"landlock_restrict_self: {os.strerror(error)}")
+    os.close(rules_fd)

@@ -17,7 +17,7 @@ import threading
 import traceback
 import types
 from collections.abc import Callable
-from typing import TextIO
+from typing import NoReturn, TextIO
 
 from srpo.sandbox.channel import model_side, tests_side
 
@@ -41,7 +41,6 @@ def run_script(payload: bytes) -> None:
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         sys.stderr.write(f"not loaded: {type(error).__name__}: {error}\n")
         _leave(1, module)
-        return
     try:
         if prelude:
             model_side.run_prelude(prelude, module.__dict__)
@@ -56,7 +55,7 @@ def run_script(payload: bytes) -> None:
     _leave(code, module)
 
 
-def _leave(code: int, module: types.ModuleType) -> None:
+def _leave(code: int, module: types.ModuleType) -> NoReturn:
     """What the interpreter does at its end: threads, exit functions, buffers, what is still held.
 
     Files that the program left open are written out when nothing holds them any more.
