@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from srpo.config import RewardConfig, VerifierConfig
-from srpo.rewards.code import check_programs, extract_program
+from srpo.rewards.code import CodeFinding, check_programs, extract_program
 from srpo.rewards.format import Completion, split_completion
 from srpo.rewards.language import mixing_share
 from srpo.rewards.math import MathVerifier
@@ -18,15 +18,8 @@ from srpo.sandbox import Limits, Sandbox
 from srpo.types import Group, Problem, Rollout, Verdict
 
 _ANSWERLESS = (Verdict.NO_ANSWER, Verdict.BAD_FORMAT, Verdict.TRUNCATED)
+NO_PROGRAM = "there is no closed block of Python code"
 _BUFFER_SHARE = 5  # DAPO's buffer is 4,096 of 20,480 tokens
-
-
-@dataclass(frozen=True, slots=True)
-class _Finding:
-    verdict: Verdict
-    note: str = ""
-    passed_frac: float | None = None
-    failed_case: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,9 +155,18 @@ class Grader:
             for id, counts in state["failures"].items()
         }
 
-    def _findings(self, items: Sequence[_Item], thinking_required: bool) -> list[_Finding]:
+    def _findings(self, items: Sequence[_Item], thinking_required: bool) -> list[CodeFinding]:
         """A finding for each item, in order."""
-        findings = {i: _before_verifying(item, thinking_required) for i, item in enumerate(items)}
+        findings = {
+            i: before_verifying(
+                item.problem.domain,
+                item.problem.answer,
+                item.completion,
+                truncated=item.truncated,
+                thinking_required=thinking_required,
+            )
+            for i, item in enumerate(items)
+        }
         for domain in ("math", "code"):
             open_items = [
                 i
@@ -173,17 +175,17 @@ class Grader:
             ]
             found = self._verify(domain, [items[i] for i in open_items]) if open_items else []
             findings.update(zip(open_items, found, strict=True))
-        unknown = _Finding(Verdict.UNGRADABLE, "no verifier for this domain")
+        unknown = CodeFinding(Verdict.UNGRADABLE, note="no verifier for this domain")
         return [findings[i] or unknown for i in range(len(items))]
 
-    def _verify(self, domain: str, items: Sequence[_Item]) -> list[_Finding]:
+    def _verify(self, domain: str, items: Sequence[_Item]) -> list[CodeFinding]:
         """Let the verifier of a domain look at the answers."""
         if domain == "math":
             pairs = [(item.problem.answer, item.completion.answer) for item in items]
-            return [_Finding(*found) for found in self.math.check(pairs)]
+            return [CodeFinding(verdict, note=note) for verdict, note in self.math.check(pairs)]
         return self._verify_code(items)
 
-    def _verify_code(self, items: Sequence[_Item]) -> list[_Finding]:
+    def _verify_code(self, items: Sequence[_Item]) -> list[CodeFinding]:
         programs = [extract_program(item.completion.raw_answer) for item in items]
         with_program = [i for i, program in enumerate(programs) if program is not None]
         found = check_programs(
@@ -193,14 +195,12 @@ class Grader:
             run_all=self._config.code_run_all,
             failures=self._failures,
         )
-        no_program = _Finding(Verdict.NO_ANSWER, "there is no closed block of Python code")
+        no_program = CodeFinding(Verdict.NO_ANSWER, note=NO_PROGRAM)
         findings = [no_program] * len(items)
         for i, result in zip(with_program, found, strict=True):
-            findings[i] = _Finding(
-                result.verdict, result.note, result.passed_frac, result.failed_case
-            )
+            findings[i] = result
         return [
-            finding if item.problem.tests else _Finding(Verdict.UNGRADABLE, "no tests")
+            finding if item.problem.tests else CodeFinding(Verdict.UNGRADABLE, note="no tests")
             for item, finding in zip(items, findings, strict=True)
         ]
 
@@ -231,16 +231,24 @@ class Grader:
         self.close()
 
 
-def _before_verifying(item: _Item, thinking_required: bool) -> _Finding | None:
+def before_verifying(
+    domain: str,
+    gold: str | None,
+    completion: Completion,
+    *,
+    truncated: bool,
+    thinking_required: bool,
+) -> CodeFinding | None:
     """The finding that the form alone decides; None if the answer has to be looked at."""
-    if item.problem.domain == "math" and (reason := gold_problem(item.problem.answer)):
-        return _Finding(Verdict.UNGRADABLE, reason)
-    if item.truncated:
-        return _Finding(Verdict.TRUNCATED, "reached the longest completion allowed")
-    if not item.completion.well_formed:
-        return _Finding(Verdict.BAD_FORMAT, "the thinking tags are not once each and in order")
-    if thinking_required and not item.completion.has_tags:
-        return _Finding(Verdict.BAD_FORMAT, "the thinking tags are missing")
+    if domain == "math" and (reason := gold_problem(gold)):
+        return CodeFinding(Verdict.UNGRADABLE, note=reason)
+    if truncated:
+        return CodeFinding(Verdict.TRUNCATED, note="reached the longest completion allowed")
+    if not completion.well_formed:
+        note = "the thinking tags are not once each and in order"
+        return CodeFinding(Verdict.BAD_FORMAT, note=note)
+    if thinking_required and not completion.has_tags:
+        return CodeFinding(Verdict.BAD_FORMAT, note="the thinking tags are missing")
     return None
 
 
@@ -268,7 +276,7 @@ def parts_of(
 def _fill_in(
     rollout: Rollout,
     completion: Completion,
-    finding: _Finding,
+    finding: CodeFinding,
     parts: dict[str, float],
     reward: RewardConfig,
 ) -> Rollout:

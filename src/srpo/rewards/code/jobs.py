@@ -47,7 +47,7 @@ _MAX_NOTE_CHARS = 300
 
 @dataclass(frozen=True, slots=True)
 class CodeFinding:
-    """What running a program on a problem's cases showed.
+    """What a check showed; the fields after the note are of programs on a problem's cases.
 
     >>> CodeFinding(Verdict.CORRECT, passed_frac=1.0).note
     ''

@@ -18,11 +18,16 @@ from srpo.config import VerifierConfig
 from srpo.rewards.code.jobs import CodeFinding, CodeJob, job_for
 from srpo.rewards.code.text import bare_program, extract_program
 from srpo.rewards.format import Completion, split_completion
-from srpo.rewards.grading import limits_of, make_sandbox, parts_of
+from srpo.rewards.grading import (
+    NO_PROGRAM,
+    before_verifying,
+    limits_of,
+    make_sandbox,
+    parts_of,
+)
 from srpo.rewards.judge.lanes import Lane
 from srpo.rewards.judge.rows import Judged, JudgeRow, parse_judge_row
 from srpo.rewards.math import MathVerifier
-from srpo.rewards.math.answers import gold_problem
 from srpo.sandbox import Job, JobResult, Sandbox
 from srpo.types import Verdict
 
@@ -33,7 +38,7 @@ __all__ = ["Judge", "JudgeRow", "Judged", "judge_rows", "parse_judge_row"]
 _IN_HAND = 64  # rows that wait in each lane
 _MATH_THREADS = 4
 _JOBS_A_RUN = 20_000  # a sandbox remembers the ids of a run
-_NO_PROGRAM = ("SyntaxError", "IndentationError", "TabError")
+_NOT_COMPILED = ("SyntaxError", "IndentationError", "TabError")
 _CODE_LINE = re.compile(
     r"^[ \t]*(?:(?:def|class|import|from|for|while|if|try|with|return|async|lambda)\b|@|#|print\b"
     r"|[A-Za-z_][\w.\[\], ]*=)",
@@ -102,10 +107,11 @@ class Judge:
         """The verdict on a row with a gold answer."""
         start_s = time.monotonic()
         completion = cut(row)
-        verdict, detail = _form(row, completion) or self.math.check_one(
-            row.answer, completion.answer
-        )
-        return _judged(row, completion, CodeFinding(verdict, note=detail), start_s)
+        finding = _form(row, completion)
+        if finding is None:
+            verdict, note = self.math.check_one(row.answer, completion.answer)
+            finding = CodeFinding(verdict, note=note)
+        return _judged(row, completion, finding, start_s)
 
     def program_of(self, row: JudgeRow, id: str) -> tuple[CodeJob, bool] | Judged:
         """The job of a row with tests, and whether its text has no fence; or its verdict.
@@ -120,8 +126,8 @@ class Judge:
         if form is None and program is not None:
             run_all = self.config.code_run_all
             return job_for(id, row.tests, program, self._limits, run_all=run_all), bare is not None
-        verdict, note = form or (Verdict.NO_ANSWER, "there is no closed block of Python code")
-        return _judged(row, completion, CodeFinding(verdict, note=note), start_s)
+        finding = form or CodeFinding(Verdict.NO_ANSWER, note=NO_PROGRAM)
+        return _judged(row, completion, finding, start_s)
 
     def code_verdict(self, row: JudgeRow, made: CodeJob, bare: bool, result: JobResult) -> Judged:
         """What a result of a row's program comes to."""
@@ -156,15 +162,11 @@ def cut(row: JudgeRow) -> Completion:
     return split_completion(row.completion, prefilled_thinking=prefilled)
 
 
-def _form(row: JudgeRow, completion: Completion) -> tuple[Verdict, str] | None:
-    """The verdict that needs no look at the answer."""
-    if row.domain == "math" and (reason := gold_problem(row.answer)):
-        return Verdict.UNGRADABLE, reason
-    if row.truncated:
-        return Verdict.TRUNCATED, "reached the longest completion allowed"
-    if not completion.well_formed:
-        return Verdict.BAD_FORMAT, "the thinking tags are not once each and in order"
-    return None
+def _form(row: JudgeRow, completion: Completion) -> CodeFinding | None:
+    """The finding that needs no look at the answer."""
+    return before_verifying(
+        row.domain, row.answer, completion, truncated=row.truncated, thinking_required=False
+    )
 
 
 def _judged(
@@ -188,7 +190,7 @@ def _is_prose(text: str, result: JobResult) -> bool:
     """Whether a text without a fence was no program: it did not compile, and no line is code."""
     error = result.outputs[0].error if result.outputs else ""
     return (
-        error.removeprefix("not loaded: ").startswith(_NO_PROGRAM)
+        error.removeprefix("not loaded: ").startswith(_NOT_COMPILED)
         and _CODE_LINE.search(text) is None
     )
 
