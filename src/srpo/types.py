@@ -49,6 +49,24 @@ class Outcome(StrEnum):
     UNGRADABLE = "ungradable"
 
 
+class Fate(StrEnum):
+    """What became of a generated token; each has exactly one.
+
+    AT_MEAN: the group's answers differ, and this rollout's advantage is zero all the same.
+    UNGRADABLE: no reward, whether the problem or the check was at fault.
+    """
+
+    GRADIENT = "gradient"
+    ALL_CORRECT = "all_correct"
+    ALL_WRONG = "all_wrong"
+    AT_MEAN = "at_mean"
+    TRUNCATED = "truncated"
+    UNGRADABLE = "ungradable"
+    SUBSET = "subset"
+    REUSED = "reused"
+    EVALUATION = "evaluation"
+
+
 @dataclass(frozen=True, slots=True)
 class FunctionCase:
     """Call `function(*args)` in the program and expect a plain value.
@@ -110,6 +128,20 @@ class Problem:
     source: str = ""  # the file or generator it came from
     level: int | None = None  # difficulty as its author labelled it; higher is harder
     name: str = ""  # the `id` its author gave it, if any
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What selection asks for: so many fresh rollouts of a problem, and why.
+
+    >>> p = Problem(id="5f3a", domain="math", statement="2 + 2?", answer="4")
+    >>> Request(p, count=8, why="its turn").count
+    8
+    """
+
+    problem: Problem
+    count: int  # >= 1
+    why: str  # a few words, kept in the ledger
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +248,8 @@ class Rollout:
     reward: float | None = None  # None if not gradable
     advantage: float = 0.0
     note: str = ""  # why this verdict, in a few words; may be empty
+    num_reused: int = 0  # leading tokens taken over from a draft: verified, not generated
+    trained: bool = True  # False: left out by the choice of a subset (srpo.subsets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +265,8 @@ class Group:
     prompt: tuple[int, ...]
     rollouts: tuple[Rollout, ...]
     policy_version: int  # number of optimizer steps the weights had seen
+    why: str = ""  # why selection asked for it, in a few words
+    prefix: tuple[int, ...] = ()  # the end of the prompt that is the start of an own answer
 
     @property
     def num_gradable(self) -> int:
@@ -254,8 +290,13 @@ class Group:
 
     @property
     def num_tokens(self) -> int:
-        """Generated tokens, all rollouts together."""
+        """Tokens of all completions together, those taken over from drafts included."""
         return sum(len(r.tokens) for r in self.rollouts)
+
+    @property
+    def num_generated(self) -> int:
+        """Generated tokens: those of the completions without what drafts brought."""
+        return sum(len(r.tokens) - r.num_reused for r in self.rollouts)
 
 
 def outcome_of(num_correct: int, num_gradable: int) -> Outcome:
