@@ -160,6 +160,8 @@ class Sampling:
     seed: int
     temperature: float = 1.0
     top_p: float = 1.0
+    draft_top_k: int = 0  # how many likely tokens a draft notes at each place; 0: make no drafts
+    lenience: float = 1.0  # of verifying drafts; above 1 more is taken over, and it is biased
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +175,25 @@ class Sample:
     tokens: tuple[int, ...]
     logprobs: tuple[float, ...]  # of each token, under the policy that drew it
     stop_reason: StopReason
+    num_reused: int = 0  # leading tokens taken over from a draft: verified, not generated
+    draft: Draft | None = None  # the same tokens as a draft for later; None unless asked for
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An earlier completion, and at each place what it was drawn from: its likeliest tokens.
+
+    Which tokens are noted at a place follows from the distribution there, never from the token
+    that was drawn: a token outside them can be the drawn one, and is then never taken over.
+    Logprobs are those of the distribution drawn from, so they sum to less than one, or to one.
+
+    >>> Draft(tokens=(5, 2), top_ids=((5, 6), (2,)), top_logprobs=((-0.2, -2.0), (0.0,))).tokens
+    (5, 2)
+    """
+
+    tokens: tuple[int, ...]
+    top_ids: tuple[tuple[int, ...], ...]  # one row a token, likeliest first, at most k entries
+    top_logprobs: tuple[tuple[float, ...], ...]  # of top_ids, all finite
 
 
 @dataclass(frozen=True, slots=True)
