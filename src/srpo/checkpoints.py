@@ -33,12 +33,14 @@ class RunState:
     stage: int = 1  # the stage in progress, from 1
     epoch: int = 1  # the epoch in progress, across the run, from 1
     policy_version: int = 0
-    total_tokens: int = 0
+    total_tokens: int = 0  # generated in training
+    total_reused: int = 0  # tokens of completions that drafts brought, and nobody generated
     total_rollouts: int = 0
     train_s: float = 0.0
     progress: Progress = field(default_factory=Progress)  # of the stage
     selection: dict[str, Any] | None = None  # of the stage; None before its first step
-    dropped: dict[str, list[str]] = field(default_factory=dict)  # by earlier stages, by set
+    memory: dict[str, dict[str, Any]] = field(default_factory=dict)  # of earlier stages, by set
+    unfilled: int = 0  # places that dynamic sampling could not fill, in earlier stages
     grader: dict[str, Any] = field(default_factory=dict)  # which tests failed how often
     ending: str = ""  # the sentence the run ended with; empty while it goes on
 

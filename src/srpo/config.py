@@ -9,18 +9,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-Positive = Annotated[int, Field(ge=1)]
-NotNegative = Annotated[int, Field(ge=0)]
-LONGEST_TIMEOUT_S = 86_400.0  # of one test, or of one program: a day
-Strength = Literal["auto", "namespaces", "namespaces-per-program", "landlock", "seccomp"]
+from srpo.config_base import NotNegative, Positive, Section
+from srpo.config_verifier import VerifierConfig
 
-
-class Section(BaseModel):
-    """Base of every section: immutable, and closed to unknown names."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+Algorithm = Literal["srpo", "grpo", "r1-zero", "dapo", "dr-grpo"]
 
 
 class ModelConfig(Section):
@@ -67,9 +61,11 @@ class SetConfig(Section):
     level_weights: tuple[Annotated[float, Field(ge=0)], ...] = Field(
         (), description="relative number of generated problems by level; empty: equal"
     )
-    holdout: NotNegative = Field(0, description="problems kept for evaluation, never trained on")
-    holdout_split: Literal["validation", "test"] = Field(
-        "test", description="which generated split the held-out problems come from"
+    holdout: NotNegative = Field(
+        0, description="test problems, for evaluation before and after; never trained on"
+    )
+    validation: NotNegative = Field(
+        0, description="problems for evaluation along the way; 0: the test problems serve"
     )
     bad_rows: Literal["stop", "skip"] = Field(
         "stop", description="whether a bad row stops the run, or is skipped and counted"
@@ -155,16 +151,38 @@ class StageConfig(Section):
 
 
 class LossConfig(Section):
-    """GRPO's clipped objective, averaged over all tokens of the step (the paper's token level)."""
+    """GRPO's clipped objective: advantages, averaging, clip range, and what is left out."""
 
     clip_low: float = Field(0.20, gt=0, lt=1, description="ratio may fall to 1 - clip_low (ours)")
     clip_high: float = Field(0.28, gt=0, description="ratio may rise to 1 + clip_high (ours)")
+    scale_by_std: bool = Field(
+        True, description="advantages are divided by the group's spread (GRPO; Dr. GRPO does not)"
+    )
+    average: Literal["token", "answer", "constant"] = Field(
+        "token",
+        description="mean over all tokens (the paper), over answers, or by max_completion_tokens",
+    )
+    average_over: Literal["all", "signal"] = Field(
+        "all", description="groups that the mean counts: all of the step, or those with a signal"
+    )
+    kl_weight: float = Field(
+        0.0, ge=0, description="of the distance from the first weights, token by token (0: none)"
+    )
+    subset: NotNegative = Field(
+        0, description="train on so many rollouts of a group, the most varied (PODS); 0: on all"
+    )
     mask_truncated: bool = Field(
         True, description='truncated answers get advantage zero, unless reward.overlong is "soft"'
     )
     count_truncated: bool = Field(
         True, description="truncated answers count in the group's mean and spread (ours)"
     )
+
+    @model_validator(mode="after")
+    def _subset_of_two(self) -> Self:
+        if self.subset == 1:
+            raise ValueError("subset must be 0 or at least 2: one rollout has no advantage")
+        return self
 
 
 class OptimizerConfig(Section):
@@ -178,74 +196,62 @@ class OptimizerConfig(Section):
     warmup_steps: NotNegative = Field(0, description="linear warm-up, once, at the run's start")
 
 
-class ResamplingConfig(Section):
-    """History resampling at each epoch's end (the paper's), and its floor (ours)."""
+class SelectionConfig(Section):
+    """Which problems come next, and with how many rollouts (docs/selection.md)."""
 
-    enabled: bool = Field(True, description="drop problems that every rollout of the epoch solved")
+    rule: Literal["uniform", "resampling", "mopps", "dps", "soft-drop", "spaced"] = Field(
+        "resampling", description="resampling is the paper's: drop what every rollout solved"
+    )
     floor: NotNegative = Field(
-        0, description="a domain's pool never falls below this; 0: one step's share of the domain"
+        0, description="a set's pool never falls below this; 0: one step's share of the set"
     )
     idle_epochs: Positive = Field(
         3, description="a stage ends after so many whole epochs without any signal"
     )
+    refills: NotNegative = Field(
+        0, description="draws in place of groups all correct or all wrong, at most (DAPO); 0: none"
+    )
+    pilot: NotNegative = Field(
+        0, description="rollouts drawn first; the rest of the group only where it may pay; 0: all"
+    )
+    pilot_chance: float = Field(
+        0.3, ge=0, le=1, description="the rest is drawn if it makes the group mixed so probably"
+    )
+    longest_rest: Positive = Field(
+        8, description="epochs that spaced lets a solved problem rest, at most"
+    )
+
+
+class ReuseConfig(Section):
+    """What earlier rollouts are used for once more."""
+
+    drafts: bool = Field(
+        False, description="start from a problem's last rollouts, verified token by token (SPEC-RL)"
+    )
+    lenience: float = Field(
+        1.0, ge=1, description="1: an exact sample of the policy; above: more is kept, with a bias"
+    )
+    prefixes: bool = Field(
+        False, description="unsolved problems start from part of an own correct answer (PrefixRL)"
+    )
+
+
+class BudgetConfig(Section):
+    """The run ends when all that is given here is spent; evaluation is not counted."""
+
+    rollouts: NotNegative = Field(0, description="rollouts drawn for training; 0: not counted")
+    tokens: NotNegative = Field(0, description="tokens generated in training; 0: not counted")
 
 
 class EvaluationConfig(Section):
-    """Accuracy on held-out problems, before and after training."""
+    """Accuracy on held-out problems: test before and after training, validation along the way."""
 
     samples: NotNegative = Field(
         2, description="completions drawn of each problem; 0: no evaluation"
     )
     temperature: float = Field(1.0, ge=0, description="of sampling; 0: greedy")
     every_steps: NotNegative = Field(0, description="also evaluate every so many steps; 0: not")
-
-
-class VerifierConfig(Section):
-    """How answers are checked: limits on programs and comparisons, and their isolation."""
-
-    code_timeout_s: float = Field(
-        2.0, gt=0, le=LONGEST_TIMEOUT_S, description="wall time of a program on one test case"
-    )
-    code_program_timeout_s: float = Field(
-        20.0,
-        gt=0,
-        le=LONGEST_TIMEOUT_S,
-        description="wall time of a program on all its test cases together",
-    )
-    code_memory_mib: int = Field(512, ge=64, description="memory of a program")
-    code_output_kib: Positive = Field(1024, description="output of a program on one test case")
-    code_workers: NotNegative = Field(0, description="programs run side by side; 0: one a core")
-    code_run_all: bool = Field(False, description="run the cases after the first failure as well")
-    strength: Strength = Field(
-        "auto", description="isolation of programs; auto: the strongest this machine allows"
-    )
-    allow_unsafe: bool = Field(
-        False, description="run programs where no isolation is possible, instead of stopping"
-    )
-    fence: Literal["", "bubblewrap"] = Field("", description="a second fence round the sandbox")
-    remote_url: str = Field("", description="a SandboxFusion service that runs programs instead")
-    math_timeout_s: float = Field(
-        2.0, gt=0, le=LONGEST_TIMEOUT_S, description="time to compare two math answers"
-    )
-    second_opinion_share: float = Field(
-        0.02, ge=0, le=1, description="share of math answers that another grader checks as well"
-    )
-
-    @model_validator(mode="after")
-    def _one_place(self) -> Self:
-        if self.code_program_timeout_s < self.code_timeout_s:
-            raise ValueError(
-                f"code_program_timeout_s is {self.code_program_timeout_s}, less than "
-                f"code_timeout_s, {self.code_timeout_s}"
-            )
-        if self.remote_url and (self.fence or self.strength != "auto" or self.allow_unsafe):
-            raise ValueError(
-                "remote_url: the service isolates programs its own way; take out strength, fence "
-                "and allow_unsafe"
-            )
-        if self.remote_url and not self.remote_url.startswith(("http://", "https://")):
-            raise ValueError(f"remote_url must begin with http:// or https://: {self.remote_url}")
-        return self
+    test_first: bool = Field(True, description="evaluate the test problems before training as well")
 
 
 class CheckpointConfig(Section):
@@ -258,8 +264,11 @@ class CheckpointConfig(Section):
 class Config(Section):
     """Everything a run is told. Written, resolved, into the run directory as config.toml."""
 
-    algorithm: Literal["srpo", "grpo"] = Field(
-        "srpo", description="grpo: all sets mixed from the start, no resampling, same rollouts"
+    algorithm: Algorithm = Field(
+        "srpo", description="a preset: settings that hold where the config file says nothing else"
+    )
+    mix_stages: bool = Field(
+        False, description="one stage, the last, with the steps of all: mixed from the start"
     )
     seed: NotNegative = Field(1, description="every random draw of the run derives from it")
     model: ModelConfig = ModelConfig()
@@ -268,7 +277,9 @@ class Config(Section):
     stage: tuple[StageConfig, ...] = Field(description="the stages, in order")
     loss: LossConfig = LossConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
-    resampling: ResamplingConfig = ResamplingConfig()
+    selection: SelectionConfig = SelectionConfig()
+    reuse: ReuseConfig = ReuseConfig()
+    budget: BudgetConfig = BudgetConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     verifier: VerifierConfig = VerifierConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
@@ -285,14 +296,26 @@ class Config(Section):
                         f"stage.{number}.sets names {name!r}, which is not in [sets] "
                         f"(known: {known})"
                     )
+            self._group_fits(number, stage)
         return self
 
+    def _group_fits(self, number: int, stage: StageConfig) -> None:
+        for name, size in (
+            ("selection.pilot", self.selection.pilot),
+            ("loss.subset", self.loss.subset),
+        ):
+            if size >= stage.group_size:
+                raise ValueError(
+                    f"{name} is {size}; it must be less than stage.{number}.group_size, "
+                    f"{stage.group_size}"
+                )
 
-def as_vanilla(config: Config) -> Config:
-    """The vanilla GRPO baseline of a config: one stage, mixed from the start, no resampling.
 
-    The single stage is the last one with the steps (or epochs) of all stages, so that both
-    runs draw the same number of rollouts when stages count steps and share their batch size.
+def with_mixed_stages(config: Config) -> Config:
+    """The config with one stage, mixed from the start: the last one, with the steps of all.
+
+    Both runs draw the same number of rollouts when stages count steps and share their batch
+    size. Raises `ValueError` if some stages count steps and others epochs.
     """
     last = config.stage[-1]
     steps = [stage.steps for stage in config.stage]
@@ -306,11 +329,8 @@ def as_vanilla(config: Config) -> Config:
         }
     )
     if merged.steps is None and merged.epochs is None:
-        raise ValueError("algorithm grpo needs stages that all count steps, or all count epochs")
-    return config.model_copy(
-        update={
-            "algorithm": "grpo",
-            "stage": (merged,),
-            "resampling": config.resampling.model_copy(update={"enabled": False}),
-        }
-    )
+        raise ValueError(
+            f"algorithm {config.algorithm} mixes the stages (mix_stages = true), so all of them "
+            "must count steps, or all epochs"
+        )
+    return config.model_copy(update={"mix_stages": True, "stage": (merged,)})

@@ -13,12 +13,14 @@ import tomli_w
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from srpo.config import Config, Section, as_vanilla
+from srpo.config import Algorithm, Config, with_mixed_stages
+from srpo.config_base import Section
 from srpo.errors import ConfigError
 
 CONFIGS = Path(__file__).parent / "configs"
 DEMO = CONFIGS / "demo.toml"
 OWN_PROBLEMS = CONFIGS / "own.toml"
+PRESETS = CONFIGS / "algorithms"
 NOT_A_SECTION = ("model_type", "dict_type")  # pydantic's names of the error
 
 
@@ -69,9 +71,13 @@ def load_config(
     change(data)
     for setting in settings:
         _assign(data, setting.name, setting.value)
+    preset = preset_of(data.get("algorithm"))
+    in_preset = {name for name, _ in _leaves(preset)}
 
     def source(name: str) -> Setting | str:
-        return _source(name, in_file, path.name, settings)
+        found = _source(name, in_file, path.name, settings)
+        is_preset = found == "default" and name in in_preset
+        return f"preset {data['algorithm']}" if is_preset else found
 
     config = resolve(data, origin=str(path), source=source)
     sources = {name: source(name) for name in settings_of(config)}
@@ -101,18 +107,28 @@ def resolve(
     origin: str,
     source: Callable[[str], Setting | str] = lambda _: "default",
 ) -> Config:
-    """Merge `[every_stage]` into the stages, validate, and apply the algorithm's preset.
+    """Merge preset and `[every_stage]` into the data, validate, and mix the stages if told to.
 
-    A mistake is said to be in `origin`, or in the `Setting` that `source` names for it.
+    A setting of the preset holds where the data says nothing. A mistake is said to be in
+    `origin`, or in the `Setting` that `source` names for it.
     """
-    merged = _merge_every_stage(data, origin)
+    merged = _merge_every_stage(_deep_merge(preset_of(data.get("algorithm")), data), origin)
     try:
         config = Config.model_validate(merged)
-        return as_vanilla(config) if config.algorithm == "grpo" else config
+        return with_mixed_stages(config) if config.mix_stages else config
     except ValidationError as error:
         raise ConfigError("\n".join(_explain(error, origin, source))) from None
     except ValueError as error:
         raise ConfigError(f"{origin}: {error}") from None
+
+
+def preset_of(algorithm: object) -> dict[str, Any]:
+    """The settings of an algorithm's preset; none for a name that is no algorithm.
+
+    The config refuses such a name itself, so that all its mistakes are told together.
+    """
+    known = algorithm in get_args(Algorithm)
+    return _read_toml(PRESETS / f"{algorithm}.toml") if known else {}
 
 
 def parse_set(text: str) -> Setting:

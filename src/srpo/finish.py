@@ -23,7 +23,8 @@ SCALE_MODEL = (
 def write_report(run: RunDirectory, config: Config, state: RunState, ledger: Ledger) -> None:
     """Write report.json, report.txt and curve.png from what the run directory holds."""
     rows = run.read_metrics()
-    evaluations = [evaluation_from(row) for row in run.read_evaluations()]
+    every = [evaluation_from(row) for row in run.read_evaluations()]
+    evaluations = [evaluation for evaluation in every if evaluation.split == "test"]
     before = evaluations[0] if evaluations and evaluations[0].step == 0 else None
     after = evaluations[-1] if evaluations and evaluations[-1].step == state.step else None
     notes = notes_of(config)

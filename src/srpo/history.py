@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from srpo.errors import RunDirectoryError
-from srpo.selection import Decision, Resampled
+from srpo.selection.rule import Decision, Resampled
 from srpo.types import Group, Problem, Verdict
 
 SCHEMA_VERSION = 1

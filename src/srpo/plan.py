@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from srpo.config import Config, StageConfig
-from srpo.selection import quotas
+from srpo.selection.shares import quotas
 from srpo.session import ProblemSets
 
 FLOAT32 = 4  # bytes

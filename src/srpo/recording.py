@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from srpo.figures import DomainFigures, StepFigures, count_outcomes, count_verdicts, domain_figures
 from srpo.history import When
-from srpo.selection import Decision, Resampled, Selection
+from srpo.selection import Selection
+from srpo.selection.rule import Decision, Resampled
 from srpo.session import Session
 from srpo.types import Group
 
@@ -32,7 +34,8 @@ def close_step(
     state = s.state
     state.step += 1
     state.total_rollouts += sum(len(group.rollouts) for group in groups)
-    state.total_tokens += sum(group.num_tokens for group in groups)
+    state.total_tokens += sum(group.num_generated for group in groups)
+    state.total_reused += sum(group.num_tokens - group.num_generated for group in groups)
     overall = domain_figures(groups)
     had_signal = any(group.has_signal for group in groups)
     state.progress = state.progress.after_step(overall.reward, had_signal=had_signal)
@@ -55,17 +58,26 @@ def _end_epoch(s: Session, selection: Selection) -> list[Resampled]:
     state = s.state
     state.progress = state.progress.after_epoch()
     decisions = selection.end_epoch()
-    counts = {kind: sum(d.decision is kind for d in decisions) for kind in Decision}
     if decisions:
-        s.tell(
-            "resampling",
-            f"epoch {state.epoch} ends: {counts[Decision.DROP_ALL_CORRECT]} solved by every "
-            f"rollout are dropped; {counts[Decision.KEEP_MIXED]} mixed and "
-            f"{counts[Decision.KEEP_ALL_WRONG]} unsolved stay; {selection.num_kept} in play",
-        )
+        s.tell("resampling", f"epoch {state.epoch} ends: {_summary(decisions, selection.num_kept)}")
         tell_revived(s, decisions)
     state.epoch += 1
     return decisions
+
+
+def _summary(decisions: Sequence[Resampled], num_kept: int) -> str:
+    counts = Counter(decided.decision for decided in decisions)
+    parts = [f"{counts[Decision.DROP_ALL_CORRECT]} solved by every rollout are dropped"]
+    resting = counts[Decision.REST_ALL_CORRECT], counts[Decision.REST_ALL_WRONG]
+    if any(resting) or counts[Decision.REVIVE_RESTED]:
+        parts = [
+            f"{resting[0]} solved and {resting[1]} unsolved ones rest",
+            f"{counts[Decision.REVIVE_RESTED]} come back rested",
+        ]
+    stay = (
+        f"{counts[Decision.KEEP_MIXED]} mixed and {counts[Decision.KEEP_ALL_WRONG]} unsolved stay"
+    )
+    return "; ".join([*parts, stay, f"{num_kept} in play"])
 
 
 def tell_revived(s: Session, decisions: Sequence[Resampled]) -> None:
@@ -104,8 +116,8 @@ def _figures(
         learning_rate=update.learning_rate,
         kept=selection.num_kept,
         dropped=selection.num_dropped,
-        revived=sum(d.decision is Decision.REVIVE_FLOOR for d in decisions),
-        step_tokens=sum(group.num_tokens for group in groups),
+        revived=sum(d.decision.revives for d in decisions),
+        step_tokens=sum(group.num_generated for group in groups),
         total_tokens=s.state.total_tokens,
         total_rollouts=s.state.total_rollouts,
         seconds=seconds,

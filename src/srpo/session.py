@@ -25,7 +25,7 @@ from srpo.rewards.math.second_opinion import second_opinions
 from srpo.rewards.opinion_sample import opinion_row, questions
 from srpo.rundir import RunDirectory, check_space
 from srpo.selection import Selection
-from srpo.types import AssertCase, Group, Problem
+from srpo.types import AssertCase, Group, Problem, Split
 from srpo.watcher import Watcher
 
 SHOWN_UNGRADABLE = 3
@@ -34,17 +34,26 @@ HOLD_OUT_SEED = 0  # which problems are held out never depends on the run's seed
 
 @dataclass(frozen=True, slots=True)
 class ProblemSets:
-    """The problems of a run: to train on and held out, by set, and what was said of them."""
+    """The problems of a run: to train on, to test and to validate, by set, and what was said."""
 
     train: dict[str, list[Problem]]
-    held_out: dict[str, list[Problem]]
+    test: dict[str, list[Problem]]
+    validation: dict[str, list[Problem]]
     notes: tuple[str, ...]
+
+    def held_out(self, split: Split) -> list[Problem]:
+        """The problems of a split, all sets together."""
+        sets = self.test if split == "test" else self.validation
+        return [problem for problems in sets.values() for problem in problems]
+
+    def of_set(self, name: str) -> list[Problem]:
+        """All problems of a set, whatever they are for."""
+        return [*self.train[name], *self.test[name], *self.validation[name]]
 
     @property
     def has_code(self) -> bool:
         """True if some problem, to train on or held out, needs programs to be run."""
-        sets = (*self.train.values(), *self.held_out.values())
-        return any(problem.domain == "code" for problems in sets for problem in problems)
+        return any(p.domain == "code" for name in self.train for p in self.of_set(name))
 
 
 @dataclass(slots=True)
@@ -129,21 +138,22 @@ def load_sets(
     """
     used = dict.fromkeys(name for stage in config.stage for name, w in stage.sets.items() if w > 0)
     train: dict[str, list[Problem]] = {}
-    held: dict[str, list[Problem]] = {}
+    test: dict[str, list[Problem]] = {}
+    validation: dict[str, list[Problem]] = {}
     notes: list[str] = []
     for name in used:
-        train[name], held[name], said = _load_set(name, config.sets[name], check_gold)
+        loaded = _load_set(name, config.sets[name], check_gold)
+        train[name], test[name], validation[name], said = loaded
         notes += said
         if not train[name]:
             raise ConfigError(f"sets.{name}: no problems to train on; a stage needs some")
-    return ProblemSets(train, held, tuple(dict.fromkeys(notes)))
+    return ProblemSets(train, test, validation, tuple(dict.fromkeys(notes)))
 
 
 def check_prompts(config: Config, sets: ProblemSets, prompter: Prompter) -> None:
     """Raise `ConfigError` if a prompt is longer than a stage that uses its set allows."""
     lengths = {
-        name: [(len(prompter.prompt_of(p)), p) for p in [*problems, *sets.held_out[name]]]
-        for name, problems in sets.train.items()
+        name: [(len(prompter.prompt_of(p)), p) for p in sets.of_set(name)] for name in sets.train
     }
     for number, stage in enumerate(config.stage, start=1):
         over = [
@@ -214,17 +224,17 @@ def _open_session(
 
 
 def open_selection(session: Session, number: int) -> Selection:
-    """The selection of stage `number` (from 1), with what earlier stages dropped left out."""
+    """The selection of stage `number` (from 1), with what earlier stages knew."""
     config, state = session.config, session.state
     stage = config.stage[number - 1]
     selection = Selection(
         session.sets.train,
         stage.sets,
         stage.problems_per_step,
+        stage.group_size,
         seed=f"{config.seed}/stage/{number}",
-        drop=config.resampling.enabled,
-        floor=config.resampling.floor,
-        dropped=state.dropped,
+        config=config.selection,
+        memory=state.memory,
     )
     if state.selection is not None:
         selection.load_state_dict(state.selection)
@@ -233,21 +243,24 @@ def open_selection(session: Session, number: int) -> Selection:
 
 def _load_set(
     name: str, config: SetConfig, check_gold: Callable[[Iterable[str]], Mapping[str, str]]
-) -> tuple[list[Problem], list[Problem], list[str]]:
+) -> tuple[list[Problem], list[Problem], list[Problem], list[str]]:
+    """Problems to train on, to test and to validate, and what is to be said of them."""
     if config.generate:
         try:
             made = generate(config.generate, "train", config.count, 0, config.level_weights)
-            new = generate(config.generate, config.holdout_split, config.holdout, 0)
+            test = generate(config.generate, "test", config.holdout, 0)
+            validation = generate(config.generate, "validation", config.validation, 0)
         except ValueError as error:
             raise ConfigError(f"sets.{name}: {error}") from None
-        return made, new, []
+        return made, test, validation, []
     read = read_problems(
         [Path(file) for file in config.files], bad_rows=config.bad_rows, domain=config.domain
     )
     notes = [f"{name}: {read.summary()}", *read.bad_rows]
-    train, held = hold_out(read.problems, config.holdout, HOLD_OUT_SEED)
+    rest, held = hold_out(read.problems, config.holdout, HOLD_OUT_SEED)
+    train, watched = hold_out(rest, config.validation, HOLD_OUT_SEED)
     notes += _ungradable_notes(name, read.problems, check_gold)
-    return list(train), list(held), notes
+    return list(train), list(held), list(watched), notes
 
 
 def _ungradable_notes(
@@ -276,8 +289,8 @@ def _check_sandbox(config: Config, sets: ProblemSets) -> None:
     """Raise `ConfigError` if the sandbox cannot run some problem's tests at all."""
     if not config.verifier.remote_url:
         return
-    for name, problems in sets.train.items():
-        for problem in [*problems, *sets.held_out[name]]:
+    for name in sets.train:
+        for problem in sets.of_set(name):
             if any(isinstance(case, AssertCase) for case in problem.tests):
                 raise ConfigError(
                     f"verifier.remote_url: a remote sandbox runs no assert tests, and set {name} "

@@ -5,29 +5,35 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from srpo.batching import token_mean_data, with_advantages
 from srpo.checkpoints import checkpoints_of, read_state, remove_old, write_checkpoint
-from srpo.config import Config, StageConfig
+from srpo.config import Algorithm, Config
 from srpo.config_files import DEMO, dump, load_config
 from srpo.engines import ModelOpener
 from srpo.evaluation import evaluate
 from srpo.figures import Evaluation, evaluation_from, evaluation_row
 from srpo.finish import write_report
 from srpo.interrupts import Interrupts
-from srpo.recording import Update, close_step, tell_revived
-from srpo.rollouts import derive_seed, sample_groups
+from srpo.recording import close_step, tell_revived
+from srpo.rollouts import derive_seed
 from srpo.rundir import RunDirectory, next_free
 from srpo.schedule import Progress, Switch
 from srpo.selection import Selection
 from srpo.session import Session, open_selection, open_session
-from srpo.types import Adam, Clip, Group, Sampling
+from srpo.stepping import roll_out, timed, update, with_stage_advantages
+from srpo.types import Sampling, Split
 from srpo.watcher import Silent, StagePlan, Watcher
+
+TITLES: Mapping[Algorithm, str] = {
+    "srpo": "SRPO",
+    "grpo": "vanilla GRPO",
+    "r1-zero": "GRPO like R1-Zero's",
+    "dapo": "DAPO",
+    "dr-grpo": "Dr. GRPO",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,13 +135,13 @@ def _run(s: Session, interrupts: Interrupts) -> Run:
         s.watcher.note(f"{s.run.root}: this run is over. {s.state.ending}")
         return _result(s, newest[-1], interrupts)
     plan = [StagePlan(i, st.name, st.steps) for i, st in enumerate(s.config.stage, start=1)]
-    title = {"srpo": "SRPO", "grpo": "vanilla GRPO"}[s.config.algorithm]
+    title = TITLES[s.config.algorithm]
     s.watcher.start(f"{title} in {s.run.root}", tuple(plan), s.state.step + 1)
     if s.state.step == 0 and not s.run.read_evaluations():
-        _evaluate(s)
+        _evaluate_first(s)
     ending = "" if interrupts.caught else _train_stages(s, interrupts)
     if ending:
-        _evaluate(s)
+        _evaluate(s, "test")
         s.tell_opinions()
         s.tell("end", ending)
         s.state.ending = ending
@@ -147,7 +153,7 @@ def _run(s: Session, interrupts: Interrupts) -> Run:
 
 
 def _result(s: Session, checkpoint: Path, interrupts: Interrupts) -> Run:
-    evaluations = [evaluation_from(row) for row in s.run.read_evaluations()]
+    tests = [e for e in map(evaluation_from, s.run.read_evaluations()) if e.split == "test"]
     finished = bool(s.state.ending)
     return Run(
         directory=s.run.root,
@@ -155,8 +161,8 @@ def _result(s: Session, checkpoint: Path, interrupts: Interrupts) -> Run:
         ending=s.state.ending,
         finished=finished,
         exit_code=0 if finished else interrupts.exit_code,
-        before=evaluations[0] if evaluations else None,
-        after=evaluations[-1] if evaluations and finished else None,
+        before=tests[0] if tests and tests[0].step == 0 else None,
+        after=tests[-1] if tests and finished else None,
     )
 
 
@@ -168,27 +174,21 @@ def _train_stages(s: Session, interrupts: Interrupts) -> str:
             continue
         selection = _open_stage(s, number)
         switch = Switch(
-            stage.steps, stage.epochs, stage.plateau_steps, s.config.resampling.idle_epochs
+            stage.steps, stage.epochs, stage.plateau_steps, s.config.selection.idle_epochs
         )
         while (reason := switch.reason(state.progress)) is None:
             seconds: dict[str, float] = {}
-            with _timed(s, seconds, "selecting"):
-                problems = selection.choose()
-            with _timed(s, seconds, "sampling"):
-                how = _sampling(s, stage, "step", state.step + 1)
-                groups = sample_groups(
-                    s.engine, s.prompter, problems, stage.group_size, how, state.policy_version
-                )
-            with _timed(s, seconds, "grading"):
-                groups = s.grade(groups, stage)
-            groups = [_with_advantages(s, stage, group) for group in groups]
-            with _timed(s, seconds, "updating"):
-                update = _update(s, stage, groups)
+            groups = roll_out(s, stage, selection, seconds)
+            groups = [with_stage_advantages(s, stage, group) for group in groups]
+            with timed(s, seconds, "updating"):
+                done = update(s, stage, groups)
             selection.observe(groups)
-            close_step(s, selection, groups, update, seconds)
+            close_step(s, selection, groups, done, seconds)
             _save_when_due(s)
             if interrupts.caught:
                 return ""
+            if ending := _budget_spent(s):
+                return ending
         s.tell("stage", f"stage {number} ({stage.name}) ends: {reason}")
         s.ledger.record_events(state.step, s.events)  # of its last step, not of the next stage's
         s.events.clear()
@@ -215,74 +215,38 @@ def _open_stage(s: Session, number: int) -> Selection:
 
 
 def _leave_stage(s: Session, selection: Selection) -> None:
-    """What the stage dropped stays dropped in the next one."""
-    s.state.dropped |= selection.dropped
+    """What the stage's selection knows, the next one's begins with."""
+    s.state.memory |= selection.memory()
+    s.state.unfilled += selection.unfilled
 
 
 def _ending(s: Session, *, exhausted: bool) -> str:
     if exhausted:
         return (
             "The run ends early: no group of the last stage gave a signal in "
-            f"{s.config.resampling.idle_epochs} whole epochs, so nothing more can be learned "
+            f"{s.config.selection.idle_epochs} whole epochs, so nothing more can be learned "
             "from these problems."
         )
     return "The run is complete: every stage reached its declared end."
 
 
-def _sampling(s: Session, stage: StageConfig, *purpose: object) -> Sampling:
-    return Sampling(
-        max_tokens=stage.max_completion_tokens,
-        stop_ids=s.prompter.stop_ids,
-        seed=derive_seed(s.config.seed, *purpose),
-        temperature=stage.temperature,
-        top_p=stage.top_p,
-    )
+def _budget_spent(s: Session) -> str:
+    """The sentence that the run ends with if all of its budget is spent; else empty."""
+    budget, state = s.config.budget, s.state
+    wanted = [
+        (budget.rollouts, state.total_rollouts, "rollouts"),
+        (budget.tokens, state.total_tokens, "generated tokens"),
+    ]
+    counted = [(limit, spent, what) for limit, spent, what in wanted if limit]
+    if not counted or any(spent < limit for limit, spent, _ in counted):
+        return ""
+    spent = " and ".join(f"{limit:,} {what}" for limit, _, what in counted)
+    return f"The run is complete: its budget of {spent} is spent."
 
 
-def _with_advantages(s: Session, stage: StageConfig, group: Group) -> Group:
-    loss = s.config.loss
-    mask = loss.mask_truncated and stage.reward.overlong == "mask"
-    return with_advantages(group, mask_truncated=mask, count_truncated=loss.count_truncated)
-
-
-def _learning_rate(s: Session, stage: StageConfig) -> float:
-    """The stage's rate, after a linear warm-up over the run's first updates."""
-    warmup = s.config.optimizer.warmup_steps
-    return stage.learning_rate * min(1.0, (s.state.policy_version + 1) / warmup if warmup else 1.0)
-
-
-def _update(s: Session, stage: StageConfig, groups: Sequence[Group]) -> Update:
-    """One optimizer step on the groups with a signal; none, and an event, if there are none."""
-    rate = _learning_rate(s, stage)
-    data = token_mean_data(groups, stage.temperature)
-    if not data:
-        s.tell("no_signal", f"step {s.state.step + 1}: no group had a signal; no update")
-        return Update(rate)
-    clip = Clip(s.config.loss.clip_low, s.config.loss.clip_high)
-    logprobs = s.engine.forward_backward(data, clip)
-    config = s.config.optimizer
-    done = s.engine.optim_step(
-        Adam(
-            lr=rate,
-            betas=(config.beta1, config.beta2),
-            eps=config.eps,
-            weight_decay=config.weight_decay,
-            max_grad_norm=config.max_grad_norm,
-        )
-    )
-    s.state.policy_version += 1
-    gap = max(
-        abs(new - old)
-        for datum, row in zip(data, logprobs, strict=True)
-        for new, old, mask in zip(row, datum.sampler_logprobs, datum.mask, strict=True)
-        if mask
-    )
-    return Update(rate, grad_norm=done["grad_norm"], logprob_gap=gap)
-
-
-def _evaluate(s: Session) -> None:
+def _evaluate(s: Session, split: Split) -> None:
     """Held-out accuracy of the weights as they are now, always with the same draws."""
-    problems = [problem for held in s.sets.held_out.values() for problem in held]
+    problems = s.sets.held_out(split)
     how = s.config.evaluation
     if not problems or not how.samples:
         return
@@ -301,24 +265,34 @@ def _evaluate(s: Session) -> None:
         grade=lambda groups: s.grade(groups, s.config.stage[-1]),
         watcher=s.watcher,
     )
+    evaluation = replace(
+        evaluation,
+        split=split,
+        rollouts_spent=s.state.total_rollouts,
+        tokens_spent=s.state.total_tokens,
+        train_s=round(s.state.train_s, 3),
+    )
     s.run.append_evaluation(evaluation_row(evaluation))
     s.watcher.evaluated(evaluation)
+
+
+def _evaluate_first(s: Session) -> None:
+    if s.config.evaluation.test_first:
+        _evaluate(s, "test")
+    if s.config.evaluation.every_steps and s.sets.held_out("validation"):
+        _evaluate(s, "validation")
+
+
+def _evaluate_along_the_way(s: Session) -> None:
+    """The validation problems; the test problems where a run has no others."""
+    _evaluate(s, "validation" if s.sets.held_out("validation") else "test")
 
 
 def _save_when_due(s: Session) -> None:
     step, every = s.state.step, s.config.evaluation.every_steps
     if every and step % every == 0:
-        _evaluate(s)
+        _evaluate_along_the_way(s)
     every = s.config.checkpoint.every_steps
     if every and step % every == 0:
         write_checkpoint(s.run, s.engine, s.tokenizer, s.state)
         remove_old(s.run, s.config.checkpoint.keep_last)
-
-
-@contextmanager
-def _timed(s: Session, seconds: dict[str, float], phase: str) -> Iterator[None]:
-    """Show the phase, and add its wall time to `seconds`."""
-    s.watcher.phase(phase)
-    started = time.monotonic()
-    yield
-    seconds[phase] = time.monotonic() - started

@@ -13,6 +13,7 @@ from typing import Literal, TypeAlias
 Json: TypeAlias = bool | int | float | str | list["Json"] | dict[str, "Json"] | None
 Domain: TypeAlias = Literal["math", "code"]
 StopReason: TypeAlias = Literal["stop", "length"]
+Split: TypeAlias = Literal["test", "validation"]  # of the problems that are never trained on
 
 
 class Verdict(StrEnum):

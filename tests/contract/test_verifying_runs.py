@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from srpo import train
-from srpo.config import Config, RewardConfig, VerifierConfig
+from srpo.config import Config, RewardConfig
+from srpo.config_verifier import VerifierConfig
 from srpo.errors import ConfigError, SandboxError
 from srpo.rewards import Grader
 from srpo.rewards.math.second_opinion import Opinion

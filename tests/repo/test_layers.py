@@ -14,7 +14,7 @@ SOURCES = Path(__file__).parents[2] / "src"
 # for all of its modules, unless one of them is named itself.
 ROOMS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("words", ("types", "errors")),
-    ("config", ("config", "config_files")),
+    ("config", ("config", "config_base", "config_verifier", "config_files")),
     ("seam", ("engines",)),
     (
         "the way of the data",
@@ -25,7 +25,7 @@ ROOMS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
     ("machines", ("engines.local", "engines.scripted", "embedded", "rundir", "checkpoints")),
     ("beside the run", ("evaluation", "insight", "interrupts")),
-    ("the run", ("session", "plan", "recording", "finish", "trainer")),
+    ("the run", ("session", "plan", "recording", "stepping", "finish", "trainer")),
     (
         "over the run",
         (

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from srpo.checkpoints import RunState, checkpoints_of, read_state, remove_old, write_checkpoint
+from srpo.config import SelectionConfig
 from srpo.engines.scripted import ScriptedEngine
 from srpo.errors import RunDirectoryError
 from srpo.rundir import RunDirectory
@@ -25,7 +26,7 @@ STATE = RunState(
     total_rollouts=768,
     train_s=1.5,
     progress=Progress(steps=2, smoothed_reward=0.25, best_smoothed=0.5, steps_since_best=1),
-    dropped={"math": ["a", "b"]},
+    memory={"math": {"dropped": ["a", "b"]}},
     ending="",
 )
 
@@ -55,7 +56,7 @@ def test_a_checkpoint_is_a_folder_with_policy_tokenizer_and_state(run: RunDirect
 
 
 def test_the_state_comes_back_as_it_was(run: RunDirectory) -> None:
-    chooser = Selection({"a": [math_problem()]}, {"a": 1}, 1, "1", drop=True, floor=1)
+    chooser = Selection({"a": [math_problem()]}, {"a": 1}, 1, 4, "1", SelectionConfig(floor=1))
     saved = replace(STATE, selection=chooser.state_dict())
     engine = ScriptedEngine({(1,): [(2,)]}, run.checkpoints)
     state = read_state(write_checkpoint(run, engine, Tokenizer(), saved))

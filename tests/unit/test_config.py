@@ -11,8 +11,10 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 import srpo
-from srpo.config import Config, Section, StageConfig, Strength, as_vanilla
+from srpo.config import Config, StageConfig, with_mixed_stages
+from srpo.config_base import Section
 from srpo.config_files import resolve
+from srpo.config_verifier import Strength
 from srpo.errors import ConfigError
 from srpo.sandbox.strengths import Wanted
 
@@ -78,7 +80,7 @@ def test_every_setting_is_read_somewhere() -> None:
 
 
 def test_there_are_not_many_settings() -> None:
-    assert len(set(settings())) <= 70
+    assert len(set(settings())) <= 85
 
 
 def test_the_config_cannot_be_changed() -> None:
@@ -103,26 +105,26 @@ def test_the_vanilla_baseline_is_the_last_stage_for_the_steps_of_all() -> None:
         {"steps": 45, "learning_rate": 1e-4, "plateau_steps": 9},
     ]
     config = config_with(stages)
-    vanilla = as_vanilla(config)
+    vanilla = with_mixed_stages(config)
     (only,) = vanilla.stage
     assert (only.steps, only.epochs, only.plateau_steps) == (70, None, None)
     assert (only.learning_rate, only.name) == (1e-4, "mixed from the start")
-    assert (vanilla.algorithm, vanilla.resampling.enabled) == ("grpo", False)
-    assert config.resampling.enabled  # the config itself stays as it is
+    assert vanilla.mix_stages
+    assert len(config.stage) == 2  # the config itself stays as it is
 
 
 def test_the_vanilla_baseline_adds_up_epochs_too() -> None:
-    assert as_vanilla(config_with([{"epochs": 2}, {"epochs": 3}])).stage[0].epochs == 5
+    assert with_mixed_stages(config_with([{"epochs": 2}, {"epochs": 3}])).stage[0].epochs == 5
 
 
 def test_the_vanilla_baseline_of_a_vanilla_baseline_is_itself() -> None:
-    vanilla = as_vanilla(config_with([{"steps": 25}, {"steps": 45}]))
-    assert as_vanilla(vanilla) == vanilla
+    vanilla = with_mixed_stages(config_with([{"steps": 25}, {"steps": 45}]))
+    assert with_mixed_stages(vanilla) == vanilla
 
 
 def test_the_vanilla_baseline_does_not_add_steps_to_epochs() -> None:
-    with pytest.raises(ValueError, match="all count steps, or all count epochs"):
-        as_vanilla(config_with([{"steps": 25}, {"epochs": 3}]))
+    with pytest.raises(ValueError, match="must count steps, or all epochs"):
+        with_mixed_stages(config_with([{"steps": 25}, {"epochs": 3}]))
 
 
 def test_the_strengths_are_those_of_the_sandbox() -> None:

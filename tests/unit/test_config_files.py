@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
-from srpo.config import Config
+from srpo.config import Algorithm, Config
 from srpo.config_files import (
     DEMO,
     OWN_PROBLEMS,
+    PRESETS,
     Setting,
     dump,
     load_config,
@@ -36,10 +37,12 @@ steps = 5
 
 
 def config_files() -> list[Path]:
-    """Every TOML file of the repository that is a config of a run."""
+    """Every TOML file of the repository that is a config of a run; presets are parts of one."""
     found = []
     for path in sorted(REPOSITORY.rglob("*.toml")):
         parts = path.relative_to(REPOSITORY).parts
+        if "algorithms" in parts or "plans" in parts:
+            continue
         if parts[0] not in NOT_CONFIGS and not any(part.startswith(".") for part in parts):
             found.append(path)
     return found
@@ -84,6 +87,24 @@ def test_the_demo_is_among_them_and_is_the_default() -> None:
     assert load_config().config == load_config(DEMO).config
 
 
+@pytest.mark.parametrize("algorithm", get_args(Algorithm))
+def test_every_preset_loads_is_shown_as_the_source_and_survives_a_round_trip(
+    algorithm: str,
+) -> None:
+    assert {path.stem for path in PRESETS.glob("*.toml")} == set(get_args(Algorithm))
+    loaded = load_config(DEMO, [parse_set(f"algorithm={algorithm}")])
+    assert loaded.sources["selection.rule"] == f"preset {algorithm}"
+    assert resolve(tomllib.loads(dump(loaded.config)), "again") == loaded.config
+
+
+def test_what_a_file_or_a_flag_says_holds_against_the_preset(tmp_path: Path) -> None:
+    path = written(tmp_path, 'algorithm = "dapo"\n' + GOOD + "[selection]\nrefills = 3")
+    config = load_config(path, [parse_set("loss.clip_high=0.5")]).config
+    assert (config.selection.refills, config.loss.clip_high) == (3, 0.5)
+    assert (config.selection.rule, config.loss.average_over) == ("uniform", "signal")
+    assert config.stage[0].reward.overlong == "soft"
+
+
 def test_a_vanilla_config_survives_a_round_trip() -> None:
     config = with_set("algorithm=grpo")
     assert len(config.stage) == 1
@@ -122,7 +143,8 @@ def test_an_unknown_setting_is_named_with_its_nearest_known_one(tmp_path: Path) 
 def test_a_setting_unlike_any_other_gets_the_list_of_known_ones(tmp_path: Path) -> None:
     assert mistakes(tmp_path, GOOD + "[loss]\nxyzzy = 1") == [
         "unknown setting loss.xyzzy; known here: "
-        "clip_low, clip_high, mask_truncated, count_truncated"
+        "clip_low, clip_high, scale_by_std, average, average_over, kl_weight, subset, "
+        "mask_truncated, count_truncated"
     ]
 
 
@@ -201,7 +223,8 @@ def test_files_that_cannot_be_read_are_told_so(tmp_path: Path) -> None:
 def test_the_vanilla_baseline_of_unlike_stages_is_one_line_too(tmp_path: Path) -> None:
     text = 'algorithm = "grpo"\n' + GOOD + "[[stage]]\nname='b'\nsets={m=1}\nepochs=2"
     assert mistakes(tmp_path, text) == [
-        "algorithm grpo needs stages that all count steps, or all count epochs"
+        "algorithm grpo mixes the stages (mix_stages = true), so all of them must count steps, or "
+        "all epochs"
     ]
 
 
@@ -246,7 +269,7 @@ def test_a_stages_own_mix_replaces_the_shared_one() -> None:
         ("stage.1.steps=40", "stage.1.steps", 40),
         ("model.name=runs/a=b", "model.name", "runs/a=b"),
         ('model.name="x"', "model.name", "x"),
-        ("resampling.enabled=false", "resampling.enabled", False),
+        ("selection.rule=uniform", "selection.rule", "uniform"),
         ("stage.1.sets={m = 2}", "stage.1.sets", {"m": 2}),
         ("sets.m.level_weights=[1, 2]", "sets.m.level_weights", [1, 2]),
         (" seed = 3 ", "seed", 3),
@@ -340,7 +363,8 @@ def test_where_a_value_came_from_is_remembered() -> None:
     assert sources["stage.1.sets.math"] == "--set"
     assert sources["stage.1.steps"] == "demo.toml"
     assert sources["stage.1.group_size"] == "demo.toml"  # it says so in [every_stage]
-    assert sources["loss.clip_low"] == "default"
+    assert sources["loss.clip_low"] == "preset srpo"
+    assert sources["loss.count_truncated"] == "default"
 
 
 def test_every_setting_has_a_source() -> None:

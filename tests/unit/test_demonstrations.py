@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from srpo.config import RewardConfig, VerifierConfig
+from srpo.config import RewardConfig
+from srpo.config_verifier import VerifierConfig
 from srpo.embedded.demonstrations import BASE, CLEAN, Habits, demonstrate
 from srpo.embedded.world import LEVELS, Task, draw_task, problem_of
 from srpo.rewards import Grader

@@ -11,7 +11,7 @@ import pytest
 
 from srpo.errors import RunDirectoryError
 from srpo.history import DecisionRow, EpochSummary, Ledger, When
-from srpo.selection import Decision, Resampled
+from srpo.selection.rule import Decision, Resampled
 from srpo.types import Group, Problem, Rollout, Verdict
 from tests.factories import code_problem, group, math_problem, rollout
 

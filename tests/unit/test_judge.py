@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from srpo.config import VerifierConfig
+from srpo.config_verifier import VerifierConfig
 from srpo.errors import SandboxError
 from srpo.rewards import Judge, Judged, judge_rows
 from srpo.rewards.judge.rows import parse_judge_row

@@ -11,7 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from srpo.selection import Decision, Pool, Resampled, Selection, quotas, resample
+from srpo.config import SelectionConfig
+from srpo.selection import Selection
+from srpo.selection.passes import Pool
+from srpo.selection.resampling import resample
+from srpo.selection.rule import Decision, Resampled, Tally
+from srpo.selection.shares import quotas
 from srpo.types import Group, Problem
 from tests.factories import group, math_problem
 
@@ -96,7 +101,12 @@ def decisions(found: Sequence[Resampled]) -> dict[str, Decision]:
 
 
 def test_every_outcome_has_its_decision() -> None:
-    counts = {"solved": (8, 8), "mixed": (3, 8), "unsolved": (0, 8), "broken": (0, 0)}
+    counts = {
+        "solved": Tally(8, 8),
+        "mixed": Tally(3, 8),
+        "unsolved": Tally(0, 8),
+        "broken": Tally(0, 0),
+    }
     found = resample(counts, [*counts, "unseen"], ["gone"], 0, "math")
     assert decisions(found) == {
         "solved": Decision.DROP_ALL_CORRECT,
@@ -114,7 +124,9 @@ def test_every_outcome_has_its_decision() -> None:
 
 def test_rollouts_that_could_not_be_graded_say_nothing() -> None:
     # 5 of 8 could be graded and all were right: solved; 1 of 1 too
-    found = resample({"a": (5, 5), "b": (1, 1), "c": (4, 5)}, ["a", "b", "c"], [], 0, "s")
+    found = resample(
+        {"a": Tally(5, 5), "b": Tally(1, 1), "c": Tally(4, 5)}, ["a", "b", "c"], [], 0, "s"
+    )
     assert [d.decision for d in found] == [
         Decision.DROP_ALL_CORRECT,
         Decision.DROP_ALL_CORRECT,
@@ -128,7 +140,7 @@ def revived(found: Sequence[Resampled]) -> list[str]:
 
 def test_the_floor_brings_back_the_longest_dropped_first_then_the_just_dropped() -> None:
     # one of four stays; floor 2 needs one more, floor 4 three, floor 5 all that there are
-    counts = {"a": (8, 8), "b": (8, 8), "c": (1, 8), "d": (8, 8)}
+    counts = {"a": Tally(8, 8), "b": Tally(8, 8), "c": Tally(1, 8), "d": Tally(8, 8)}
     gone = ["old", "newer"]
 
     def at_floor(floor: int) -> list[str]:
@@ -144,13 +156,13 @@ def test_the_floor_brings_back_the_longest_dropped_first_then_the_just_dropped()
 
 counts_of_epoch = st.dictionaries(
     st.sampled_from([f"p{i}" for i in range(10)]),
-    st.tuples(st.integers(0, 4), st.integers(0, 4)).map(lambda pair: (min(pair), pair[1])),
+    st.tuples(st.integers(0, 4), st.integers(0, 4)).map(lambda pair: Tally(min(pair), pair[1])),
 )
 
 
 @given(counts_of_epoch, st.integers(0, 15), st.integers(0, 10))
 def test_nothing_is_lost_and_no_more_comes_back_than_the_floor_needs(
-    counts: dict[str, tuple[int, int]], floor: int, num_dropped: int
+    counts: dict[str, Tally], floor: int, num_dropped: int
 ) -> None:
     everything = [f"p{i}" for i in range(10)]
     dropped, pool = everything[:num_dropped], everything[num_dropped:]
@@ -208,11 +220,20 @@ def selection(
         {name: problems(name, size) for name, size in sizes.items()},
         weights or dict.fromkeys(sizes, 1.0),
         per_step,
+        4,
         seed,
-        drop=drop,
-        floor=floor,
-        dropped=dropped,
+        SelectionConfig(rule="resampling" if drop else "uniform", floor=floor),
+        {name: {"dropped": list(gone)} for name, gone in (dropped or {}).items()},
     )
+
+
+def chosen_by(s: Selection) -> list[Problem]:
+    """The problems of the next step's first round."""
+    return [request.problem for request in s.ask([])]
+
+
+def dropped_by(s: Selection) -> dict[str, list[str]]:
+    return {name: list(rule.dropped) for name, rule in s.rules.items()}
 
 
 def ids(chosen: Sequence[Problem]) -> list[str]:
@@ -231,7 +252,7 @@ def run_epoch(s: Selection, solved: Sequence[str] = ()) -> list[str]:
     """One whole epoch; the problems that came, in order."""
     came: list[str] = []
     while not s.epoch_done:
-        chosen = s.choose()
+        chosen = chosen_by(s)
         came += ids(chosen)
         s.observe(graded(chosen, solved))
     s.end_epoch()
@@ -251,8 +272,9 @@ def test_the_epoch_ends_when_every_problem_of_every_set_has_come() -> None:
 def test_a_step_never_holds_a_problem_twice_even_of_a_set_that_is_too_small() -> None:
     s = selection({"a": 9, "b": 2}, {"a": 1, "b": 3}, per_step=8)
     for _ in range(30):
-        chosen = ids(s.choose())
+        chosen = ids(chosen_by(s))
         assert len(chosen) == len(set(chosen)) == 2 + 2  # b has 2 problems for its 6 places
+        s.observe([])
     assert s.short_sets == [("b", 2, 6)]
     assert selection({"a": 9, "b": 6}, {"a": 1, "b": 3}, per_step=8).short_sets == []
 
@@ -264,15 +286,18 @@ def test_places_are_rounded_up_when_a_set_is_called_short() -> None:
 
 def test_weights_give_each_set_its_share_and_zero_gives_none() -> None:
     s = selection({"a": 50, "b": 50, "never": 50}, {"a": 1, "b": 2, "never": 0}, per_step=4)
-    came = Counter(problem[0] for _ in range(30) for problem in ids(s.choose()))
+    came: Counter[str] = Counter()
+    for _ in range(30):
+        came.update(problem_id[0] for problem_id in ids(chosen_by(s)))
+        s.observe([])
     assert came == {"a": 40, "b": 80}
     assert s.num_kept == 100
 
 
 def test_a_problem_that_two_sets_share_comes_once_a_step() -> None:
     shared = problems("x", 2)
-    s = Selection({"a": shared, "b": shared}, {"a": 1, "b": 1}, 4, "1", drop=True, floor=1)
-    assert sorted(ids(s.choose())) == ["x0", "x1"]
+    s = Selection({"a": shared, "b": shared}, {"a": 1, "b": 1}, 4, 4, "1", SelectionConfig(floor=1))
+    assert sorted(ids(chosen_by(s))) == ["x0", "x1"]
 
 
 def test_what_every_rollout_solved_does_not_come_again() -> None:
@@ -280,14 +305,14 @@ def test_what_every_rollout_solved_does_not_come_again() -> None:
     assert sorted(run_epoch(s, solved=["a1", "a4"])) == [f"a{i}" for i in range(6)]
     assert (s.num_kept, s.num_dropped) == (4, 2)
     assert set(run_epoch(s, solved=["a0"])) == {"a0", "a2", "a3", "a5"}
-    assert s.dropped == {"a": ["a1", "a4", "a0"]}  # longest dropped first
+    assert dropped_by(s) == {"a": ["a1", "a4", "a0"]}  # longest dropped first
 
 
 def test_solved_in_one_pass_and_not_in_another_is_mixed() -> None:
     # b0 comes in both steps: 4 of 4, then 1 of 4; that is 5 of 8
     s = selection({"a": 2, "b": 1}, per_step=2)
-    s.observe(graded(s.choose(), solved=["b0"]))
-    s.observe(graded(s.choose()))
+    s.observe(graded(chosen_by(s), solved=["b0"]))
+    s.observe(graded(chosen_by(s)))
     assert s.epoch_done
     found = {d.problem_id: d for d in s.end_epoch()}
     assert (found["b0"].decision, found["b0"].correct) == (Decision.KEEP_MIXED, 5)
@@ -298,7 +323,7 @@ def test_counts_of_one_epoch_do_not_reach_into_the_next() -> None:
     s = selection({"a": 2}, per_step=2, floor=1)
     run_epoch(s)
     run_epoch(s, solved=["a0"])  # mixed in the first epoch, solved in the second
-    assert s.dropped == {"a": ["a0"]}
+    assert dropped_by(s) == {"a": ["a0"]}
 
 
 def test_without_resampling_the_same_pool_comes_again() -> None:
@@ -314,10 +339,10 @@ def test_the_floor_is_one_steps_share_rounded_up_unless_it_is_set() -> None:
     # 5 places, 1 to 1: a step's share is 2.5, rounded up 3
     s = selection({"a": 9, "b": 9}, per_step=5, floor=0)
     run_epoch(s, solved=[f"{name}{i}" for name in "ab" for i in range(9)])
-    assert {name: len(pool.ids) for name, pool in s.pools.items()} == {"a": 3, "b": 3}
+    assert {name: len(rule.kept) for name, rule in s.rules.items()} == {"a": 3, "b": 3}
     s = selection({"a": 9, "b": 9}, per_step=5, floor=7)
     run_epoch(s, solved=[f"{name}{i}" for name in "ab" for i in range(9)])
-    assert {name: len(pool.ids) for name, pool in s.pools.items()} == {"a": 7, "b": 7}
+    assert {name: len(rule.kept) for name, rule in s.rules.items()} == {"a": 7, "b": 7}
 
 
 def test_those_that_came_back_and_are_solved_again_wait_longest() -> None:
@@ -326,31 +351,31 @@ def test_those_that_came_back_and_are_solved_again_wait_longest() -> None:
     s = selection({"a": 4}, per_step=2, floor=2)
     everything = [f"a{i}" for i in range(4)]
     run_epoch(s, solved=everything)
-    assert (sorted(s.pools["a"].ids), s.dropped["a"]) == (["a0", "a1"], ["a2", "a3"])
+    assert (sorted(s.rules["a"].kept), dropped_by(s)["a"]) == (["a0", "a1"], ["a2", "a3"])
     run_epoch(s, solved=everything)
-    assert (sorted(s.pools["a"].ids), s.dropped["a"]) == (["a2", "a3"], ["a0", "a1"])
+    assert (sorted(s.rules["a"].kept), dropped_by(s)["a"]) == (["a2", "a3"], ["a0", "a1"])
 
 
 def test_what_an_earlier_stage_dropped_stays_out_unless_the_floor_needs_it() -> None:
     gone = {"a": ["a3", "a1", "a0"], "other": ["o1"]}
     s = selection({"a": 5, "b": 5}, floor=1, dropped=gone)
-    assert (s.num_kept, s.dropped) == (7, {"a": ["a3", "a1", "a0"], "b": []})
+    assert (s.num_kept, dropped_by(s)) == (7, {"a": ["a3", "a1", "a0"], "b": []})
     assert {i for i in run_epoch(s) if i[0] == "a"} == {"a2", "a4"}
     s = selection({"a": 5, "b": 5}, floor=4, dropped=gone)
     assert [d.problem_id for d in s.revived_at_start] == ["a3", "a1"]
-    assert s.dropped["a"] == ["a0"]
+    assert dropped_by(s)["a"] == ["a0"]
     assert {i for i in run_epoch(s) if i[0] == "a"} == {"a1", "a2", "a3", "a4"}
 
 
 def test_the_seed_decides_the_order() -> None:
-    assert ids(selection({"a": 40}).choose()) == ids(selection({"a": 40}).choose())
-    assert ids(selection({"a": 40}).choose()) != ids(selection({"a": 40}, seed="2").choose())
+    assert ids(chosen_by(selection({"a": 40}))) == ids(chosen_by(selection({"a": 40})))
+    assert ids(chosen_by(selection({"a": 40}))) != ids(chosen_by(selection({"a": 40}, seed="2")))
 
 
 @pytest.mark.parametrize("steps_before", [0, 1, 3, 4, 7])
 def test_a_restored_selection_makes_the_same_choices(steps_before: int) -> None:
     def step(s: Selection) -> tuple[list[str], list[Resampled]]:
-        chosen = s.choose()
+        chosen = chosen_by(s)
         s.observe(graded(chosen, solved=["a0", "a3", "b1", "b2"]))
         return ids(chosen), s.end_epoch() if s.epoch_done else []
 
@@ -366,9 +391,9 @@ def test_a_restored_selection_makes_the_same_choices(steps_before: int) -> None:
 
 def test_the_state_of_other_problems_is_refused() -> None:
     state = selection({"a": 7}).state_dict()
-    with pytest.raises(ValueError, match="other problem sets"):
+    with pytest.raises(ValueError, match="other problem"):
         selection({"b": 7}).load_state_dict(state)
-    with pytest.raises(ValueError, match="other problem sets"):
+    with pytest.raises(ValueError, match="other problem"):
         selection({"a": 6}).load_state_dict(state)
 
 
@@ -384,13 +409,13 @@ def test_kept_and_dropped_are_all_problems_and_the_solved_leave(
     s = selection({"a": 12}, per_step=per_step, floor=floor)
     everything = {f"a{i}" for i in range(12)}
     for solved in solved_by_epoch:
-        in_play = set(s.pools["a"].ids)
+        in_play = set(s.rules["a"].kept)
         while not s.epoch_done:
-            chosen = s.choose()
+            chosen = chosen_by(s)
             assert set(ids(chosen)) <= in_play
             s.observe(graded(chosen, [f"a{i}" for i in solved]))
         back = set(revived(s.end_epoch()))
-        kept, gone = s.pools["a"].ids, s.dropped["a"]
+        kept, gone = s.rules["a"].kept, dropped_by(s)["a"]
         assert len(kept) + len(gone) == 12
         assert set(kept) | set(gone) == everything
         assert set(kept) & {f"a{i}" for i in solved} & in_play <= back

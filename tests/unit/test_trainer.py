@@ -111,7 +111,7 @@ def test_dropped_problems_come_back_when_a_set_would_run_out(tmp_path: Path) -> 
 def test_the_policy_learns_what_is_rewarded(tmp_path: Path) -> None:
     notes = Notes()
     stage = {"epochs": 12, "learning_rate": 0.4}
-    config = config_of(tmp_path, stage=stage, resampling={"enabled": False})
+    config = config_of(tmp_path, stage=stage, selection={"rule": "uniform"})
     train(config, tmp_path / "r", watcher=notes, open_model=opener([RIGHT, WRONG]))
     first, last = notes.steps[0].overall, notes.steps[-1].overall
     assert first.pass_rate is not None and first.pass_rate < 0.8

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from srpo.config import PromptConfig, RewardConfig, VerifierConfig
+from srpo.config import PromptConfig, RewardConfig
+from srpo.config_verifier import VerifierConfig
 from srpo.embedded.tokenizer import DOMAINS
 from srpo.embedded.world import LEVELS, Task, draw_tasks, problem_of
 from srpo.engines.local import LocalEngine

@@ -45,7 +45,7 @@ def print_plan(loaded: LoadedConfig, notes: Sequence[str], console: Console | No
         f"<= {short(sum(s.tokens for s in stages))}",
     )
     console.print(table)
-    held = {name: len(problems) for name, problems in sets.held_out.items() if problems}
+    held = {name: len(problems) for name, problems in sets.test.items() if problems}
     console.print(
         Text(f"held out: {_places(held) or 'none'}; {config.evaluation.samples} samples of each")
     )

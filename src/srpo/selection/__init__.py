@@ -1,0 +1,213 @@
+"""Which problems come next, and with how many rollouts: one rule a problem set.
+
+A stage draws from one rule a problem set. Every step takes each set's declared share; a step may
+be drawn in several rounds (a pilot and the rest of a group, or others in place of groups without
+signal). An epoch ends when every set's has; history resampling (SRPO, arXiv 2504.14286) then
+rebuilds the pools.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from srpo.config import SelectionConfig
+from srpo.selection.dynamic import vacant_places
+from srpo.selection.passes import Uniform
+from srpo.selection.pilot import Belief, chance_of_mixed
+from srpo.selection.resampling import Resampling
+from srpo.selection.rule import Resampled, Rule, Tally
+from srpo.selection.shares import places, quotas
+from srpo.selection.spaced import Spaced
+from srpo.types import Group, Problem, Request
+
+
+class Selection:
+    """The problems of one stage: ask, observe, end the epoch; saved and restored as JSON."""
+
+    def __init__(
+        self,
+        sets: Mapping[str, Sequence[Problem]],
+        weights: Mapping[str, float],
+        problems_per_step: int,
+        group_size: int,
+        seed: str,
+        config: SelectionConfig,
+        memory: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
+        """`memory`: what the rules of an earlier stage knew, by set (see `Selection.memory`)."""
+        self._rng = random.Random(seed)
+        self._config = config
+        self._weights = {name: weight for name, weight in weights.items() if weight > 0}
+        self._size = problems_per_step
+        self._group_size = group_size
+        self._by_id = {p.id: p for name in self._weights for p in sets[name]}
+        self._places = places(self._weights, problems_per_step)
+        self._owed: dict[str, float] = {}
+        self._beliefs: dict[str, Belief] = {}  # of problems a pilot was drawn for
+        self._cut: dict[str, int] = {}  # places of the step in hand, by set
+        self._asked: dict[str, str] = {}  # problems of the step in hand -> their set
+        self._declined: set[str] = set()  # of those, the pilots that are not completed
+        self._refills = 0  # rounds of refill in the step in hand
+        self.unfilled = 0  # places left without a mixed group, in all steps, though refilled
+        self.epoch = 1
+        self.rules = {
+            name: make_rule(name, [p.id for p in sets[name]], self._rng, config, self._places[name])
+            for name in self._weights
+        }
+        known = memory or {}
+        self.revived_at_start = [
+            d for name, rule in self.rules.items() for d in rule.remember(known.get(name, {}))
+        ]
+
+    def ask(self, groups: Sequence[Group]) -> list[Request]:
+        """What to draw next, given the step's graded groups so far. Empty: the step is complete.
+
+        No problem comes twice in a step, but for the rest of its own group.
+        """
+        if not self._asked:
+            return self._first_round()
+        return self._rest_of_groups(groups) or self._refill(groups)
+
+    def observe(self, groups: Iterable[Group]) -> None:
+        """Record the accuracy verdicts of a step's groups; the step is over."""
+        tallies = {g.problem.id: Tally(g.num_correct, g.num_gradable) for g in groups}
+        for name, rule in self.rules.items():
+            rule.observe({i: t for i, t in tallies.items() if self._asked.get(i) == name})
+        if self._config.pilot:
+            for problem_id, tally in tallies.items():
+                belief = self._beliefs.get(problem_id, Belief())
+                self._beliefs[problem_id] = belief.after(tally).faded()
+        self._asked, self._declined, self._cut, self._refills = {}, set(), {}, 0
+
+    def recall(self, epochs: Iterable[Mapping[str, Tally]]) -> None:
+        """Begin with another run's history: its epochs in order, problem -> what came of it."""
+        for tallies in epochs:
+            for rule in self.rules.values():
+                mine = {*rule.kept, *rule.dropped}
+                rule.observe({i: tally for i, tally in tallies.items() if i in mine})
+                rule.end_epoch()
+
+    @property
+    def short_sets(self) -> list[tuple[str, int, int]]:
+        """(set, its problems, its places in a step) of sets that cannot fill their places."""
+        sizes = {name: len(rule.kept) + len(rule.dropped) for name, rule in self.rules.items()}
+        wanted = self._places
+        return [(n, sizes[n], wanted[n]) for n in self._weights if sizes[n] < wanted[n]]
+
+    @property
+    def epoch_done(self) -> bool:
+        """True once the epoch has run its course for every set."""
+        return all(rule.epoch_done for rule in self.rules.values())
+
+    @property
+    def num_kept(self) -> int:
+        """Problems in play."""
+        return sum(len(rule.kept) for rule in self.rules.values())
+
+    @property
+    def num_dropped(self) -> int:
+        """Problems out of play."""
+        return sum(len(rule.dropped) for rule in self.rules.values())
+
+    def end_epoch(self) -> list[Resampled]:
+        """Let every rule decide what comes next, and begin the next epoch."""
+        self.epoch += 1
+        return [decided for rule in self.rules.values() for decided in rule.end_epoch()]
+
+    def memory(self) -> dict[str, dict[str, Any]]:
+        """What a later stage should know, by set, as JSON."""
+        return {name: rule.memory() for name, rule in self.rules.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that changes from step to step, as JSON. Taken between steps."""
+        version, internal, gauss = self._rng.getstate()
+        return {
+            "rule": self._config.rule,
+            "epoch": self.epoch,
+            "owed": dict(self._owed),
+            "unfilled": self.unfilled,
+            "beliefs": {i: [b.correct, b.wrong] for i, b in self._beliefs.items()},
+            "rules": {name: rule.state_dict() for name, rule in self.rules.items()},
+            "rng": [version, list(internal), gauss],
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` gave. `ValueError` if it is of other problems or rules."""
+        if state["rule"] != self._config.rule or set(state["rules"]) != set(self.rules):
+            raise ValueError("the saved selection is of other problem sets or of another rule")
+        for name, rule in self.rules.items():
+            rule.load_state_dict(state["rules"][name])
+        self.epoch, self.unfilled = state["epoch"], state["unfilled"]
+        self._owed = dict(state["owed"])
+        self._beliefs = {i: Belief(*pair) for i, pair in state["beliefs"].items()}
+        version, internal, gauss = state["rng"]
+        self._rng.setstate((version, tuple(internal), gauss))
+
+    def _first_round(self) -> list[Request]:
+        self._cut = quotas(self._weights, self._size, self._owed)
+        total = sum(self._weights.values())
+        for name, weight in self._weights.items():
+            share = self._size * weight / total
+            self._owed[name] = self._owed.get(name, 0.0) + share - self._cut[name]
+        return self._draw(self._cut, "")
+
+    def _draw(self, counts: Mapping[str, int], before: str) -> list[Request]:
+        """So many problems of each set; `before` is put before the reason of each."""
+        asked = []
+        for name, count in counts.items():
+            for choice in self.rules[name].choose(count, self._asked.keys()):
+                if choice.problem_id not in self._asked:  # two sets may share a problem
+                    self._asked[choice.problem_id] = name
+                    size = self._config.pilot or self._group_size
+                    why = before + choice.why
+                    asked.append(Request(self._by_id[choice.problem_id], size, why))
+        return asked
+
+    def _rest_of_groups(self, groups: Sequence[Group]) -> list[Request]:
+        """The rest of every piloted group that may become mixed; the others stay as they are."""
+        asked = []
+        for group in groups:
+            rest = self._group_size - len(group.rollouts)
+            if rest <= 0 or group.problem.id in self._declined:
+                continue
+            belief = self._beliefs.get(group.problem.id, Belief())
+            pilot = Tally(group.num_correct, group.num_gradable)
+            chance = chance_of_mixed(belief, pilot, rest)
+            if chance >= self._config.pilot_chance:
+                asked.append(
+                    Request(group.problem, rest, f"{group.why}; rest, chance {chance:.2f}")
+                )
+            else:
+                self._declined.add(group.problem.id)
+        return asked
+
+    def _refill(self, groups: Sequence[Group]) -> list[Request]:
+        """Others in place of the groups that are all correct or all wrong, while refills last."""
+        if not self._config.refills:
+            return []
+        found = [(self._asked[g.problem.id], g.outcome) for g in groups]
+        vacant = vacant_places(self._cut, found)
+        asked = []
+        if self._refills < self._config.refills:
+            self._refills += 1
+            asked = self._draw(vacant, f"refill {self._refills}: ")
+        if not asked:
+            self.unfilled += sum(vacant.values())
+        return asked
+
+
+def make_rule(
+    name: str, ids: Sequence[str], rng: random.Random, config: SelectionConfig, share: int
+) -> Rule:
+    """The rule of one set. `share`: its places in a step, the floor if none is set."""
+    floor = config.floor or share
+    match config.rule:
+        case "uniform":
+            return Uniform(name, ids, rng, floor)
+        case "resampling":
+            return Resampling(name, ids, rng, floor)
+        case "spaced":
+            return Spaced(name, ids, rng, floor, config.longest_rest)
+    raise AssertionError(config.rule)

@@ -1,0 +1,101 @@
+"""One step: draw rollouts in rounds, grade them, and make one update of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from srpo.batching import token_mean_data, with_advantages
+from srpo.config import StageConfig
+from srpo.recording import Update
+from srpo.rollouts import derive_seed, draw_requests, joined
+from srpo.selection import Selection
+from srpo.session import Session
+from srpo.types import Adam, Clip, Datum, Group, Sampling
+
+
+def roll_out(
+    s: Session, stage: StageConfig, selection: Selection, seconds: dict[str, float]
+) -> list[Group]:
+    """The graded groups of the next step. Most steps are one round; selection may ask for more."""
+    groups: list[Group] = []
+    number = 0
+    while True:
+        with timed(s, seconds, "selecting"):
+            requests = selection.ask(groups)
+        if not requests:
+            return groups
+        with timed(s, seconds, "sampling"):
+            purpose = ("step", s.state.step + 1, *(("round", number) if number else ()))
+            how = sampling_of(s, stage, *purpose)
+            drawn = draw_requests(s.engine, s.prompter, requests, how, s.state.policy_version)
+        with timed(s, seconds, "grading"):
+            groups = joined(groups, s.grade(drawn, stage))
+        number += 1
+
+
+def update(s: Session, stage: StageConfig, groups: Sequence[Group]) -> Update:
+    """One optimizer step on the groups with a signal; none, and an event, if there are none."""
+    rate = _learning_rate(s, stage)
+    data = token_mean_data(groups, stage.temperature)
+    if not data:
+        s.tell("no_signal", f"step {s.state.step + 1}: no group had a signal; no update")
+        return Update(rate)
+    clip = Clip(s.config.loss.clip_low, s.config.loss.clip_high)
+    logprobs = s.engine.forward_backward(data, clip)
+    config = s.config.optimizer
+    done = s.engine.optim_step(
+        Adam(
+            lr=rate,
+            betas=(config.beta1, config.beta2),
+            eps=config.eps,
+            weight_decay=config.weight_decay,
+            max_grad_norm=config.max_grad_norm,
+        )
+    )
+    s.state.policy_version += 1
+    return Update(rate, grad_norm=done["grad_norm"], logprob_gap=_widest_gap(data, logprobs))
+
+
+def with_stage_advantages(s: Session, stage: StageConfig, group: Group) -> Group:
+    """The group with advantages, as the config's loss and the stage's penalty have it."""
+    loss = s.config.loss
+    mask = loss.mask_truncated and stage.reward.overlong == "mask"
+    return with_advantages(group, mask_truncated=mask, count_truncated=loss.count_truncated)
+
+
+def sampling_of(s: Session, stage: StageConfig, *purpose: object) -> Sampling:
+    """How a stage draws; the seed is named by what the draw is for."""
+    return Sampling(
+        max_tokens=stage.max_completion_tokens,
+        stop_ids=s.prompter.stop_ids,
+        seed=derive_seed(s.config.seed, *purpose),
+        temperature=stage.temperature,
+        top_p=stage.top_p,
+    )
+
+
+@contextmanager
+def timed(s: Session, seconds: dict[str, float], phase: str) -> Iterator[None]:
+    """Show the phase, and add its wall time to `seconds`."""
+    s.watcher.phase(phase)
+    started = time.monotonic()
+    yield
+    seconds[phase] = seconds.get(phase, 0.0) + time.monotonic() - started
+
+
+def _learning_rate(s: Session, stage: StageConfig) -> float:
+    """The stage's rate, after a linear warm-up over the run's first updates."""
+    warmup = s.config.optimizer.warmup_steps
+    return stage.learning_rate * min(1.0, (s.state.policy_version + 1) / warmup if warmup else 1.0)
+
+
+def _widest_gap(data: Sequence[Datum], logprobs: Sequence[Sequence[float]]) -> float:
+    """Largest |trainer - sampler| logprob of a trained token."""
+    return max(
+        abs(new - old)
+        for datum, row in zip(data, logprobs, strict=True)
+        for new, old, mask in zip(row, datum.sampler_logprobs, datum.mask, strict=True)
+        if mask
+    )
