@@ -1,14 +1,15 @@
-"""GRPO's advantages: worked by hand, and their invariances."""
+"""Advantages of a group, and the KL term of a token: worked by hand, and their invariances."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from srpo.advantages import EPS, grpo_advantages
+from srpo.advantages import EPS, dr_grpo_advantages, grpo_advantages, kl_penalties
 
 rewards_lists = st.lists(
     st.one_of(st.none(), st.floats(-3.0, 3.0).map(lambda value: round(value, 3))), max_size=12
@@ -101,3 +102,95 @@ def test_a_higher_reward_never_gets_a_lower_advantage(rewards: list[float | None
     pairs = zip(rewards, grpo_advantages(rewards), strict=True)
     known = [(reward, advantage) for reward, advantage in pairs if reward is not None]
     assert [a for _, a in sorted(known)] == sorted(a for _, a in known)
+
+
+# --- Dr. GRPO: no division by the std -------------------------------------------------------------
+
+
+def test_without_the_division_an_advantage_is_the_distance_from_the_mean() -> None:
+    # rewards 1, 0, 0, 0: mean 1/4
+    assert dr_grpo_advantages([1.0, 0.0, 0.0, 0.0]) == [0.75, -0.25, -0.25, -0.25]
+    # half solved: GRPO says 1, this says 1/2
+    assert dr_grpo_advantages([1.0, 0.0, None]) == [0.5, -0.5, 0.0]
+
+
+def test_nearly_solved_problems_weigh_less_without_the_division_than_with_it() -> None:
+    # 7 of 8 right, the wrong one: -7/8 here; std sqrt(7)/8, so -sqrt(7) = -2.65 under GRPO
+    rewards = [1.0] * 7 + [0.0]
+    assert dr_grpo_advantages(rewards)[-1] == -0.875
+    assert grpo_advantages(rewards, eps=0.0)[-1] == pytest.approx(-math.sqrt(7))
+
+
+@pytest.mark.parametrize(
+    "rewards", [[], [None], [1.0], [None, 0.3, None], [0.1] * 6, [1.1, None, *[1.1] * 6]]
+)
+def test_without_the_division_no_difference_is_no_signal_either(
+    rewards: list[float | None],
+) -> None:
+    assert dr_grpo_advantages(rewards) == [0.0] * len(rewards)
+
+
+@given(rewards_lists)
+def test_both_formulas_have_the_same_signs_and_differ_by_one_factor(
+    rewards: list[float | None],
+) -> None:
+    plain, scaled = dr_grpo_advantages(rewards), grpo_advantages(rewards, eps=0.0)
+    known = [reward for reward in rewards if reward is not None]
+    std = math.sqrt(math.fsum(a * a for a in plain) / len(known)) if known else 0.0
+    assert plain == pytest.approx([std * a for a in scaled], abs=1e-9)
+    assert math.fsum(plain) == pytest.approx(0.0, abs=1e-9)
+
+
+# --- the KL to a reference, token by token --------------------------------------------------------
+
+
+def test_a_token_that_became_likelier_than_under_the_reference_is_pushed_down() -> None:
+    # log pi - log ref: +0.5, 0, -1; times -0.1
+    found = kl_penalties([-1.0, -2.0, -3.0], [-1.5, -2.0, -2.0], weight=0.1)
+    assert found == pytest.approx([-0.05, 0.0, 0.1])
+
+
+def test_logprobs_of_other_tokens_are_refused() -> None:
+    with pytest.raises(ValueError, match="shorter"):
+        kl_penalties([-1.0, -2.0], [-1.5], weight=0.1)
+
+
+POLICY, REFERENCE = (0.5, 0.3, 0.2), (0.2, 0.3, 0.5)
+
+
+def expected_gradient(term: Sequence[float]) -> list[float]:
+    """Mean over pi of term * d log pi / d logit, for softmax logits: pi_j (term_j - mean term)."""
+    mean = math.fsum(p * t for p, t in zip(POLICY, term, strict=True))
+    return [p * (t - mean) for p, t in zip(POLICY, term, strict=True)]
+
+
+def kl_gradient(kl: Callable[[Sequence[float]], float]) -> list[float]:
+    """Numerical gradient of kl(pi) by the logits of pi."""
+    h, found = 1e-6, []
+    for i in range(3):
+        values = []
+        for sign in (1, -1):
+            logits = [math.log(p) + (sign * h if i == j else 0.0) for j, p in enumerate(POLICY)]
+            total = math.fsum(map(math.exp, logits))
+            values.append(kl([math.exp(logit) / total for logit in logits]))
+        found.append((values[0] - values[1]) / (2 * h))
+    return found
+
+
+def divergence(p: Sequence[float], q: Sequence[float]) -> float:
+    return math.fsum(a * math.log(a / b) for a, b in zip(p, q, strict=True))
+
+
+def test_the_expected_gradient_is_that_of_the_kl_from_policy_to_reference() -> None:
+    # ascent on the advantage = descent on weight * KL(pi || ref)
+    term = kl_penalties([*map(math.log, POLICY)], [*map(math.log, REFERENCE)], weight=0.7)
+    slope = kl_gradient(lambda p: 0.7 * divergence(p, REFERENCE))
+    assert expected_gradient(term) == pytest.approx([-value for value in slope], abs=1e-8)
+
+
+def test_the_estimator_of_deepseekmath_descends_the_kl_the_other_way_round() -> None:
+    # d/dlogit of k3 = ref/pi - log(ref/pi) - 1 is (1 - ref/pi) * d log pi / dlogit
+    k3 = [1 - q / p for p, q in zip(POLICY, REFERENCE, strict=True)]
+    slope = kl_gradient(lambda p: divergence(REFERENCE, p))
+    assert expected_gradient(k3) == pytest.approx(slope, abs=1e-8)
+    assert slope != pytest.approx(kl_gradient(lambda p: divergence(p, REFERENCE)), abs=1e-3)
