@@ -167,6 +167,28 @@ def ledger(run: Path, problem: str | None) -> None:
 
 
 @commands.command()
+@click.argument("plan", type=EXISTING)
+@click.option("--out", type=EXISTING, help="Folder of the comparison, instead of the plan's.")
+@click.option("--cores", type=click.IntRange(min=1), help="Runs side by side; default: all cores.")
+@click.option("--dry-run", is_flag=True, help="Check everything and show the arms; run nothing.")
+@click.option("--results", is_flag=True, help="Write tables of the runs that are finished.")
+def compare(plan: Path, out: Path | None, cores: int | None, dry_run: bool, results: bool) -> int:
+    """Compare algorithms at equal budgets: every arm of PLAN with every seed (docs/compare.md).
+
+    The same command goes on with a comparison that was stopped.
+    """
+    from srpo.comparison import comparing
+
+    if dry_run:
+        comparing.show_plan(plan, out, sys.stdout)
+        return 0
+    if results:
+        comparing.rewrite_results(plan, out, sys.stdout)
+        return 0
+    return comparing.compare(plan, out, cores, sys.stdout)
+
+
+@commands.command()
 @click.argument("file", required=False, type=EXISTING)
 @click.option("--out", type=EXISTING, default=Path("-"), help="Verdicts; - for standard output.")
 @click.option("--workers", type=click.IntRange(min=0), default=0, help="0: one a core.")

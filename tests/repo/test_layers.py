@@ -30,7 +30,8 @@ ROOMS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "over the run",
         (
             "", "embedded.pretrain", "embedded.base_report", "insight.plan_view",
-            "insight.run_view", "judging",
+            "insight.run_view", "judging", "comparison", "insight.comparison_view",
+            "insight.comparison_figure", "insight.comparison_progress",
         ),
     ),
     ("command line", ("cli", "__main__")),

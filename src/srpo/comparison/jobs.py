@@ -1,0 +1,133 @@
+"""The runs of a comparison: which there are, their configs, and how far each has come."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from srpo.checkpoints import checkpoints_of, read_state
+from srpo.comparison.plan import Arm, Comparison
+from srpo.config import Config
+from srpo.rundir import RunDirectory
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One run of a comparison."""
+
+    arm: str
+    seed: int
+    rate: float | None  # learning rate; None: the base's
+    tries_rate: bool  # True: it helps to choose the rate, and gives no result
+    name: str  # such as "runs/srpo/seed-11"
+    folder: Path  # its run directory
+    config: Config
+
+    @property
+    def words(self) -> str:
+        """What to call it in a sentence.
+
+        Such as `SRPO, seed 11` or `SRPO, rate 0.0004, seed 1`.
+        """
+        rate = f"rate {self.rate:g}, " if self.tries_rate else ""
+        return f"{self.arm}, {rate}seed {self.seed}"
+
+
+class State(Enum):
+    """How far a run has come."""
+
+    ABSENT = "absent"  # nothing, or nothing that could be gone on with
+    BEGUN = "begun"
+    FINISHED = "finished"
+
+
+def rate_jobs(comparison: Comparison, arm: Arm) -> list[Job]:
+    """The runs that an arm's learning rate is chosen by; none if the plan tries no rates."""
+    rates = comparison.plan.learning_rate
+    if rates is None:
+        return []
+    jobs = []
+    for seed in rates.seeds:
+        for rate in rates.values:
+            name = f"rates/{arm.folder}/rate-{rate:g}-seed-{seed}"
+            config = _without_test(_with_rate(_with_seed(arm.config, seed), rate))
+            config = _with_budget_share(config, rates.budget_share)
+            folder = comparison.out / name
+            jobs.append(Job(arm.name, seed, rate, True, name, folder, config))
+    return jobs
+
+
+def result_jobs(comparison: Comparison, arm: Arm, rate: float | None) -> list[Job]:
+    """The runs that give an arm's results, at this learning rate (None: the base's)."""
+    jobs = []
+    for seed in comparison.plan.seeds:
+        name = f"runs/{arm.folder}/seed-{seed}"
+        config = _with_seed(arm.config, seed)
+        if rate is not None:
+            config = _with_rate(config, rate)
+        jobs.append(Job(arm.name, seed, rate, False, name, comparison.out / name, config))
+    return jobs
+
+
+def count_runs(comparison: Comparison) -> int:
+    """All runs of a comparison, those that choose learning rates included."""
+    rates = comparison.plan.learning_rate
+    tried = len(rates.values) * len(rates.seeds) if rates else 0
+    return len(comparison.arms) * (len(comparison.plan.seeds) + tried)
+
+
+def state_of(job: Job) -> State:
+    """How far a run has come, by its folder alone. Raises `RunDirectoryError` if damaged."""
+    if not job.folder.is_dir():
+        return State.ABSENT
+    found = checkpoints_of(RunDirectory(job.folder))
+    if not found:
+        return State.ABSENT
+    return State.FINISHED if read_state(found[-1]).ending else State.BEGUN
+
+
+def share_done(job: Job) -> float:
+    """Share of the budget that a run has spent, in [0, 1]."""
+    rows = RunDirectory(job.folder).read_metrics()
+    if not rows:
+        return 0.0
+    budget = job.config.budget
+    spent = (
+        (rows[-1]["rollouts/total"] or 0, budget.rollouts),
+        (rows[-1]["tokens/total"] or 0, budget.tokens),
+    )
+    return min(1.0, *(done / limit for done, limit in spent if limit))
+
+
+def _with_seed(config: Config, seed: int) -> Config:
+    return config.model_copy(update={"seed": seed})
+
+
+def _with_rate(config: Config, rate: float) -> Config:
+    stages = [stage.model_copy(update={"learning_rate": rate}) for stage in config.stage]
+    return config.model_copy(update={"stage": tuple(stages)})
+
+
+def _with_budget_share(config: Config, share: float) -> Config:
+    whole = config.budget
+    update = {
+        "rollouts": math.ceil(whole.rollouts * share),
+        "tokens": math.ceil(whole.tokens * share),
+    }
+    return config.model_copy(update={"budget": whole.model_copy(update=update)})
+
+
+def _without_test(config: Config) -> Config:
+    """Without test problems, where they are generated.
+
+    Problems of files are split by holding some out, first for the test, then for validation:
+    with no test problems, others would be the validation ones. There the split stays, and what
+    the run's end says of the test problems is read by nobody.
+    """
+    sets = {
+        name: one.model_copy(update={"holdout": 0}) if one.generate else one
+        for name, one in config.sets.items()
+    }
+    return config.model_copy(update={"sets": sets})

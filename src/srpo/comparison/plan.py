@@ -1,0 +1,327 @@
+"""What is to be compared: a plan in TOML -> arms with one config each, all checked.
+
+A plan is closed: an unknown name is an error. Arms share problems, model, evaluation and budget;
+whatever an arm sets beyond that is what the comparison is about. Every mistake is a `ConfigError`
+of one line, found before anything runs or is written.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from srpo.config import Config
+from srpo.config_base import NotNegative, Positive, Section
+from srpo.config_files import DEMO, Setting, load_config, settings_of
+from srpo.errors import ConfigError
+
+NO_END = 10**9  # steps or epochs that no budget lasts for
+PLAN_WORDS = {  # settings that the plan decides, and what to do instead
+    "budget": "write it in [budget]",
+    "seed": "write it in seeds",
+    "algorithm": "write it in [[arm]]",
+    "evaluation.every_steps": "write it in [evaluation]",
+    "evaluation.test_first": "test problems are evaluated once, at the end",
+    "selection.idle_epochs": "a compared run ends with its budget; take it out",
+    "model.threads": "a compared run has one; give --cores",
+    "verifier.code_workers": "a compared run has one; give --cores",
+}
+
+Rate = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(gt=0, le=1)]
+
+
+class ArmPlan(Section):
+    """One way to train."""
+
+    name: str = Field(min_length=1, description="shown in tables and figures")
+    algorithm: str | None = Field(None, description="a preset; none: what the base says")
+    settings: dict[str, Any] = Field({}, description="settings of this arm, by dotted name")
+
+
+class BudgetPlan(Section):
+    """What every run may spend. A run ends when all that is given here is spent."""
+
+    rollouts: NotNegative = Field(0, description="rollouts drawn for training; 0: not counted")
+    tokens: NotNegative = Field(0, description="tokens generated in training; 0: not counted")
+
+    @model_validator(mode="after")
+    def _some(self) -> Self:
+        if not self.rollouts and not self.tokens:
+            raise ValueError("give rollouts, tokens or both")
+        return self
+
+
+class EvaluationPlan(Section):
+    """Validation along the way."""
+
+    every_steps: Positive = Field(4, description="training steps between validations")
+    targets: tuple[Share, ...] = Field((), description="accuracy to reach in every domain at once")
+
+
+class RatePlan(Section):
+    """How each arm gets its learning rate: by runs of their own on the validation split."""
+
+    values: tuple[Rate, ...] = Field(min_length=1, description="rates to try")
+    seeds: tuple[NotNegative, ...] = Field(min_length=1, description="seeds of these runs alone")
+    budget_share: Share = Field(1.0, description="of the budget, for each of these runs")
+
+
+class Plan(Section):
+    """The whole plan."""
+
+    name: str = Field(min_length=1, description="what the comparison is called")
+    base: str = Field("demo", description='a config file, relative to the plan; or "demo"')
+    out: str = Field("", description="folder of the comparison; empty: runs/compare-NAME")
+    seeds: tuple[NotNegative, ...] = Field(min_length=1, description="one run an arm and seed")
+    baseline: str = Field("", description="arm of the paired differences; empty: the first")
+    budget: BudgetPlan
+    evaluation: EvaluationPlan = EvaluationPlan()
+    learning_rate: RatePlan | None = None
+    settings: dict[str, Any] = Field({}, description="settings of all arms, by dotted name")
+    arm: tuple[ArmPlan, ...] = Field(description="the arms")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        names = [arm.name for arm in self.arm]
+        if len(names) < 2:
+            raise ValueError("a comparison needs at least two [[arm]]")
+        rates = self.learning_rate or RatePlan(values=(1.0,), seeds=(0,))
+        _once(names, "arm", "is there twice; arms need names of their own")
+        _once([folder_name(name) for name in names], "arm", "is the folder of two arms; rename one")
+        _once(self.seeds, "seeds", "is there twice")
+        _once(rates.seeds, "learning_rate.seeds", "is there twice")
+        _once(rates.values, "learning_rate.values", "is there twice")
+        shared = sorted(set(rates.seeds) & set(self.seeds)) if self.learning_rate else []
+        if shared:
+            raise ValueError(
+                f"seed {shared[0]} is in learning_rate.seeds and in seeds; rates are chosen with "
+                "seeds of their own"
+            )
+        if self.baseline and self.baseline not in names:
+            raise ValueError(f"baseline {self.baseline!r} is no arm (arms: {', '.join(names)})")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One arm, ready to run: its config lacks only seed and, where they are tried, the rate."""
+
+    name: str
+    folder: str  # name of its folder
+    config: Config
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A plan that can be run."""
+
+    plan: Plan
+    path: Path  # of the plan
+    out: Path
+    arms: tuple[Arm, ...]
+
+    @property
+    def baseline(self) -> Arm:
+        """The arm of the paired differences."""
+        name = self.plan.baseline or self.plan.arm[0].name
+        return next(arm for arm in self.arms if arm.name == name)
+
+
+def read_plan(path: Path) -> Plan:
+    """The plan in a file. Raises `ConfigError` with one line a mistake."""
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such plan")
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from None
+    try:
+        return Plan.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(error, path))) from None
+
+
+def load_comparison(path: Path, out: Path | None = None) -> Comparison:
+    """Read a plan, and resolve and check the config of every arm; nothing is written.
+
+    `out` takes the place of the plan's. Raises `ConfigError` with one line a mistake.
+    """
+    plan = read_plan(path)
+    base = DEMO if plan.base == "demo" else path.parent / plan.base
+    if not base.is_file():
+        raise ConfigError(f"{path}: base: {base}: no such config file")
+    _refuse_plan_wide(plan, path)
+    arms = tuple(_arm(plan, one, base, path) for one in plan.arm)
+    _refuse_unequal(arms, path)
+    folder = out or Path(plan.out or Path("runs") / f"compare-{folder_name(plan.name)}")
+    return Comparison(plan, path, folder, arms)
+
+
+def folder_name(name: str) -> str:
+    """A name as that of a folder: small letters, digits, dots, and hyphens for all else.
+
+    >>> folder_name("SRPO + pilot (4)")
+    'srpo-pilot-4'
+    """
+    return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-.") or "arm"
+
+
+def flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Dotted names and values of settings, whether written as "a.b" or as nested tables.
+
+    A stage's `sets` is one value.
+
+    >>> list(flat({"a.b": 1, "c": {"d": 2}, "stage.1.sets": {"math": 1}}))
+    [('a.b', 1), ('c.d', 2), ('stage.1.sets', {'math': 1})]
+    """
+    for key, value in settings.items():
+        name = f"{prefix}{key}"
+        mix = name.startswith(("stage.", "every_stage.")) and name.endswith(".sets")
+        if isinstance(value, Mapping) and value and not mix:
+            yield from flat(value, f"{name}.")
+        else:
+            yield name, value
+
+
+def differing(config: Config, other: Config) -> dict[str, tuple[object, object]]:
+    """Settings with other values: name -> (value in `config`, value in `other`); None: not set."""
+    ours, theirs = settings_of(config), settings_of(other)
+    names = [*ours, *(name for name in theirs if name not in ours)]
+    return {
+        name: (ours.get(name), theirs.get(name))
+        for name in names
+        if ours.get(name) != theirs.get(name)
+    }
+
+
+def _arm(plan: Plan, arm: ArmPlan, base: Path, path: Path) -> Arm:
+    where = f"{path}: arm {arm.name!r}"
+    own = list(flat(arm.settings))
+    _refuse_of_arm(own, plan, where)
+    given = [*flat(plan.settings), *own]
+    if arm.algorithm is not None:
+        given.append(("algorithm", arm.algorithm))
+    flags = [Setting(name, f"settings {name} =", value) for name, value in given]
+    try:
+        config = load_config(base, flags).config
+    except ConfigError as error:
+        lines = str(error).replace("--set ", "settings ").splitlines()
+        raise ConfigError("\n".join(f"{where}: {line}" for line in lines)) from None
+    _check_splits(config, where)
+    return Arm(arm.name, folder_name(arm.name), _for_comparison(config, plan))
+
+
+def _for_comparison(config: Config, plan: Plan) -> Config:
+    """The config with the plan's budget as its only end, its evaluations, and one thread."""
+    last = config.stage[-1].model_copy(
+        update={"steps": NO_END, "epochs": None, "plateau_steps": None}
+    )
+    every = {"every_steps": plan.evaluation.every_steps, "test_first": False}
+    return config.model_copy(
+        update={
+            "stage": (*config.stage[:-1], last),
+            "budget": config.budget.model_copy(update=plan.budget.model_dump()),
+            "evaluation": config.evaluation.model_copy(update=every),
+            "selection": config.selection.model_copy(update={"idle_epochs": NO_END}),
+            "model": config.model.model_copy(update={"threads": 1}),
+            "verifier": config.verifier.model_copy(update={"code_workers": 1}),
+        }
+    )
+
+
+def _once(values: Sequence[object], where: str, what: str) -> None:
+    for number, value in enumerate(values):
+        if value in values[:number]:
+            raise ValueError(f"{where}: {value} {what}")
+
+
+def _starts(name: str, *sections: str) -> bool:
+    return any(f"{name}.".startswith(f"{section}.") for section in sections)
+
+
+def _refuse_plan_wide(plan: Plan, path: Path) -> None:
+    """Settings of all arms that the plan has words of its own for."""
+    for name, _ in flat(plan.settings):
+        for section, instead in PLAN_WORDS.items():
+            if _starts(name, section):
+                raise ConfigError(f"{path}: settings {name}: {instead}")
+        if name.endswith(".learning_rate") and plan.learning_rate is not None:
+            raise ConfigError(f"{path}: settings {name}: [learning_rate] chooses it; take it out")
+
+
+def _refuse_of_arm(own: Sequence[tuple[str, object]], plan: Plan, where: str) -> None:
+    """Settings that would make an arm another comparison."""
+    for name, _ in own:
+        if _starts(name, "budget"):
+            raise ConfigError(f"{where} differs in budget: it sets {name}; take it out")
+        if _starts(name, "seed", "evaluation", "sets", "model"):
+            raise ConfigError(f"{where} sets {name}, which must be equal for all arms; take it out")
+        if name.endswith(".learning_rate") and plan.learning_rate is not None:
+            raise ConfigError(f"{where} sets {name}, which [learning_rate] chooses; take it out")
+        for section, instead in PLAN_WORDS.items():
+            if _starts(name, section):
+                raise ConfigError(f"{where}: settings {name}: {instead}")
+
+
+def _check_splits(config: Config, where: str) -> None:
+    """Test and validation problems, each of their own, for every set that is trained on."""
+    used = {name for stage in config.stage for name, weight in stage.sets.items() if weight}
+    for name in sorted(used):
+        for split, key in (("test", "holdout"), ("validation", "validation")):
+            if not getattr(config.sets[name], key):
+                raise ConfigError(
+                    f"{where}: sets.{name}.{key} is 0; a comparison needs {split} problems "
+                    f'(settings = {{ "sets.{name}.{key}" = 160 }})'
+                )
+
+
+def _refuse_unequal(arms: Sequence[Arm], path: Path) -> None:
+    """Lengths that would make evaluations, or tokens, mean another thing in some arm."""
+    first = arms[0].config.stage[-1].max_completion_tokens
+    for arm in arms:
+        last = arm.config.stage[-1].max_completion_tokens
+        longest = max(stage.max_completion_tokens for stage in arm.config.stage)
+        if last != first or longest > first:
+            found = last if last != first else longest
+            raise ConfigError(
+                f"{path}: arm {arm.name!r} differs in budget: max_completion_tokens is {found}, "
+                f"and {first} in arm {arms[0].name!r}"
+            )
+
+
+def _explain(error: ValidationError, path: Path) -> Iterator[str]:
+    """One line for each mistake of the plan."""
+    for mistake in error.errors():
+        loc = [part + 1 if isinstance(part, int) else part for part in mistake["loc"]]
+        where = ".".join(map(str, loc))
+        if mistake["type"] == "extra_forbidden":
+            known = list(_section_of(mistake["loc"]).model_fields)
+            near = difflib.get_close_matches(str(loc[-1]), known, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
+            yield f"{path}: unknown setting {where}; {hint}"
+        elif mistake["type"] == "missing":
+            yield f"{path}: {where} is missing; give it a value"
+        elif mistake["type"] == "value_error":
+            text = mistake["msg"].removeprefix("Value error, ")
+            yield f"{path}: {f'{where}: ' if where else ''}{text}"
+        else:
+            yield f"{path}: {where}: {mistake['msg']} (given: {mistake['input']!r})"
+
+
+def _section_of(loc: Sequence[int | str]) -> type[Section]:
+    """The section that a wrong name is in."""
+    sections: dict[int | str, type[Section]] = {
+        "budget": BudgetPlan,
+        "evaluation": EvaluationPlan,
+        "learning_rate": RatePlan,
+        "arm": ArmPlan,
+    }
+    return sections.get(loc[0], Plan) if len(loc) > 1 else Plan

@@ -1,0 +1,162 @@
+"""A comparison as a picture: for each domain, accuracy against generated tokens, a line an arm."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from srpo.comparison.results import ArmFigures, Course
+from srpo.comparison.statistics import estimate
+from srpo.comparison.summary import domains_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Okabe and Ito's palette, told apart with every common kind of colour blindness; the baseline is
+# grey. Where there are more arms than colours, the dashes tell the second round apart.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)))
+BASELINE, INK, GREY, FAINT = "#777777", "#222222", "#666666", "#DDDDDD"
+POINTS = 200  # of each line
+LABEL_PIXELS = 17  # height of a line of text
+PANEL_IN, HEIGHT_IN, LABELS_IN, DPI = 4.6, 5.2, 2.6, 100
+NOTE_LETTERS = 150
+
+
+def draw_comparison(
+    arms: Sequence[ArmFigures],
+    baseline: str,
+    targets: Sequence[float],
+    paths: Sequence[Path],
+    note: str,
+) -> None:
+    """Write the picture to each of `paths`, whose endings choose the format (.png, .svg).
+
+    A line is the mean over an arm's seeds, its band the 95 % interval (Student's t); a line ends
+    where the first of its seeds does. Arms without a finished run are left out. `note` is printed
+    small under the panels. Raises OSError if a path cannot be written.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    shown = [arm for arm in arms if arm.runs]
+    domains = domains_of(shown) or ["accuracy"]
+    size = (PANEL_IN * len(domains) + LABELS_IN, HEIGHT_IN)
+    figure = Figure(figsize=size, dpi=DPI, facecolor="white")
+    FigureCanvasAgg(figure)
+    right = 1 - (LABELS_IN - 0.1) / size[0]
+    figure.subplots_adjust(left=0.6 / size[0], right=right, top=0.9, bottom=0.2, wspace=0.12)
+    axes = figure.subplots(1, len(domains), sharex=True, sharey=True, squeeze=False)[0]
+    styles = _styles(shown, baseline)
+    for ax, domain in zip(axes, domains, strict=True):
+        _dress(ax, domain, targets)
+        for arm, (colour, dash) in zip(shown, styles, strict=True):
+            _draw_arm(ax, [run.course for run in arm.runs.values()], domain, colour, dash)
+    axes[0].set_ylim(bottom=0, top=1)
+    axes[0].set_xlim(left=0)
+    axes[0].set_ylabel("validation accuracy", fontsize=10, color=GREY)
+    _write_labels(axes[-1], shown, domains[-1], styles)
+    lines = textwrap.wrap(f"Mean over seeds, band: 95 % interval. {note}", NOTE_LETTERS)
+    figure.text(
+        0.6 / size[0], 0.08, "\n".join(lines), fontsize=8, color=GREY, va="top", parse_math=False
+    )
+    for path in paths:
+        figure.savefig(path, dpi=DPI, metadata={"Date": None} if path.suffix == ".svg" else None)
+
+
+def level_at(tokens: Sequence[float], levels: Sequence[float], x: float) -> float:
+    """The level at `x`, on straight lines between measurements; NaN outside of them.
+
+    >>> level_at([0, 100], [0.0, 1.0], 25), level_at([0, 100], [0.0, 1.0], 101)
+    (0.25, nan)
+    """
+    if not tokens or not tokens[0] <= x <= tokens[-1]:
+        return math.nan
+    for i in range(1, len(tokens)):
+        if x <= tokens[i]:
+            share = (x - tokens[i - 1]) / (tokens[i] - tokens[i - 1])
+            return levels[i - 1] + share * (levels[i] - levels[i - 1])
+    return levels[-1]
+
+
+Style = tuple[str, object]
+
+
+def _styles(arms: Sequence[ArmFigures], baseline: str) -> list[Style]:
+    """Colour and dash of each arm; no two arms have both in common, up to 21 arms."""
+    styles: list[Style] = []
+    others = 0
+    for arm in arms:
+        if arm.name == baseline:
+            styles.append((BASELINE, "-"))
+            continue
+        rounds, i = divmod(others, len(COLOURS))
+        styles.append((COLOURS[i], DASHES[rounds % len(DASHES)]))
+        others += 1
+    return styles
+
+
+def _draw_arm(ax: Axes, courses: Sequence[Course], domain: str, colour: str, dash: object) -> None:
+    end = min(course.tokens[-1] for course in courses)
+    xs = [end * i / POINTS for i in range(POINTS + 1)]
+    found = [
+        estimate(
+            [level_at(c.tokens, c.accuracy[domain], x) for c in courses if domain in c.accuracy]
+        )
+        for x in xs
+    ]
+    means = [one.mean if one else math.nan for one in found]
+    halves = [one.half or 0.0 if one else 0.0 for one in found]
+    ax.plot(xs, means, color=colour, ls=dash, lw=1.9, solid_capstyle="round")
+    if len(courses) > 1:
+        low = [max(0.0, mean - half) for mean, half in zip(means, halves, strict=True)]
+        high = [min(1.0, mean + half) for mean, half in zip(means, halves, strict=True)]
+        ax.fill_between(xs, low, high, color=colour, alpha=0.13, lw=0)
+
+
+def _dress(ax: Axes, domain: str, targets: Sequence[float]) -> None:
+    ax.set_title(domain, loc="left", fontsize=11, color=INK, fontweight="bold", pad=6)
+    ax.grid(axis="y", color=FAINT, lw=0.7)
+    ax.set_axisbelow(True)
+    ax.spines[["top", "right", "left"]].set_visible(False)
+    ax.spines["bottom"].set_color(GREY)
+    ax.tick_params(labelsize=9, colors=GREY, length=0)
+    ax.tick_params(axis="x", length=3)
+    ax.set_xlabel("generated tokens, thousands", fontsize=10, color=GREY)
+    ax.xaxis.set_major_formatter(lambda x, _: f"{x / 1000:g}")
+    for target in targets:
+        ax.axhline(target, color=INK, lw=0.9, ls=(0, (1, 2)))
+
+
+def _write_labels(
+    ax: Axes, arms: Sequence[ArmFigures], domain: str, styles: Sequence[Style]
+) -> None:
+    """Names beside the last panel, in the order of the lines' ends, each with its line's dash."""
+    ends = []
+    for arm, style in zip(arms, styles, strict=True):
+        courses = [run.course for run in arm.runs.values()]
+        last = estimate([c.accuracy[domain][-1] for c in courses if domain in c.accuracy])
+        ends.append((last.mean if last else 0.0, arm.name, style))
+    height = ax.get_window_extent().height
+    gap = LABEL_PIXELS / height
+    place = -math.inf
+    places = []
+    for value, _, _ in sorted(ends, key=lambda end: end[0]):
+        place = max(value, place + gap)
+        places.append(place)
+    shift = max(0.0, place - 1.0)  # a tall stack starts lower
+    for (_, name, (colour, dash)), y in zip(
+        sorted(ends, key=lambda end: end[0]), places, strict=True
+    ):
+        where = ax.get_yaxis_transform()
+        ax.plot(
+            [1.02, 1.09], [y - shift] * 2, color=colour, ls=dash, lw=2, transform=where,
+            clip_on=False,
+        )  # fmt: skip
+        ax.text(
+            1.11, y - shift, textwrap.shorten(name, 30, placeholder="…"), transform=where,
+            va="center", fontsize=9.5, color=INK, parse_math=False,
+        )  # fmt: skip

@@ -1,0 +1,378 @@
+"""A comparison as tables, for the terminal, as Markdown, as CSV and as JSON.
+
+Everything is made from the same cells, so that no form says more than another.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rich.console import Console, Group, JustifyMethod, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from srpo.comparison.jobs import count_runs
+from srpo.comparison.plan import NO_END, Comparison, Plan
+from srpo.comparison.results import RULE, ArmFigures, RateChoice, Spending
+from srpo.comparison.statistics import Bound, Estimate, MeanCost, Ratio
+from srpo.comparison.summary import WHERES, ArmSummary, Where, accuracy_of, domains_of, summarize
+from srpo.config import Config
+from srpo.config_files import settings_of
+from srpo.insight.lines import clock, percent, short
+
+NONE = "-"
+KEY = (
+    "Mean over seeds ± half of the 95 % interval (Student's t). > n: so much was spent in the mean "
+    "without every seed reaching the target (k/n did). × is how many times less than the baseline "
+    "was spent, geometric mean of ratios paired by seed."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """A table of texts: the first column names the arm."""
+
+    title: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonFigures:
+    """All that the tables show."""
+
+    plan: Plan
+    baseline: str
+    arms: Sequence[ArmFigures]
+    choices: Mapping[str, RateChoice]  # by arm; empty if no rates were tried
+    failed: Sequence[str]
+    notes: Sequence[str]
+
+    @property
+    def summaries(self) -> list[ArmSummary]:
+        """One for each arm."""
+        targets = self.plan.evaluation.targets
+        return summarize(self.arms, self.baseline, self.plan.budget, targets)
+
+
+def tables(figures: ComparisonFigures) -> list[Cells]:
+    """Every table of a comparison."""
+    domains, summaries = domains_of(figures.arms), figures.summaries
+    found = [_accuracy_table(figures, summaries, domains)]
+    found += [
+        _target_table(figures, summaries, target) for target in figures.plan.evaluation.targets
+    ]
+    found.append(_difference_table(figures, summaries, domains))
+    found.append(_spending_table(summaries))
+    return found
+
+
+def comparison_view(figures: ComparisonFigures) -> RenderableType:
+    """The tables to print with rich."""
+    parts: list[RenderableType] = []
+    for cells in tables(figures):
+        table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+        for i, name in enumerate(cells.head):
+            justify: JustifyMethod = "right" if i else "left"
+            table.add_column(name, overflow="fold", justify=justify, no_wrap=not i)
+        for row in cells.rows:
+            table.add_row(*map(Text, row))
+        parts += [Text(cells.title, style="bold"), table, Text()]
+    parts += [Text(line, style="dim") for line in _remarks(figures)]
+    return Group(*parts)
+
+
+def comparison_text(figures: ComparisonFigures) -> str:
+    """The tables as plain text, as wide as they need."""
+    stream = io.StringIO()
+    console = Console(file=stream, width=200, highlight=False, color_system=None)
+    console.print(comparison_view(figures), soft_wrap=False)
+    return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()) + "\n"
+
+
+def comparison_markdown(figures: ComparisonFigures) -> str:
+    """The tables as Markdown."""
+    lines = [f"# {figures.plan.name}", ""]
+    for cells in tables(figures):
+        lines += [
+            f"## {cells.title}",
+            "",
+            _markdown_row([name.replace("\n", ", ") for name in cells.head]),
+        ]
+        lines.append(_markdown_row(["---", *["---:"] * (len(cells.head) - 1)]))
+        lines += [_markdown_row(row) for row in cells.rows]
+        lines.append("")
+    return "\n".join([*lines, *(f"{line}\n" for line in _remarks(figures))])
+
+
+def comparison_csv(figures: ComparisonFigures) -> str:
+    """One row for each finished run, with plain numbers; an empty cell: not reached, not known."""
+    domains, budget = domains_of(figures.arms), figures.plan.budget
+    limits = {"rollouts": budget.rollouts, "tokens": budget.tokens, "seconds": 0}
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    head = ["arm", "seed", "learning_rate"]
+    head += [f"{d}_{_AT[where]}" for where in WHERES for d in domains]
+    targets = figures.plan.evaluation.targets
+    head += [f"{what}_to_{target:g}" for target in targets for what in limits]
+    head += ["signal_share", "gradient_share", "rollouts", "tokens", "seconds"]
+    writer.writerow(head)
+    for arm in figures.arms:
+        for seed, run in arm.runs.items():
+            row: list[object] = [arm.name, seed, arm.rate]
+            for where in WHERES:
+                found = accuracy_of(run, where, budget)
+                row += [found.get(domain) for domain in domains]
+            for target in targets:
+                for what in _SPENDINGS:
+                    cost = run.course.cost_of(target, what, limits[what])
+                    row.append(cost.spent if cost.reached else None)
+            row += [run.signal_share, run.gradient_share, run.rollouts, run.tokens, run.seconds]
+            writer.writerow(row)
+    return stream.getvalue()
+
+
+def comparison_data(figures: ComparisonFigures) -> dict[str, Any]:
+    """Everything as plain JSON values: each run's course, and the summaries."""
+    return {
+        "schema": 1,
+        "name": figures.plan.name,
+        "plan": figures.plan.model_dump(mode="json"),
+        "baseline": figures.baseline,
+        "learning_rates": rates_data(figures.choices),
+        "failed": list(figures.failed),
+        "notes": list(figures.notes),
+        "arms": [_summary_data(summary) for summary in figures.summaries],
+        "runs": [
+            {"arm": arm.name, "learning_rate": arm.rate, **asdict(run)}
+            for arm in figures.arms
+            for run in arm.runs.values()
+        ],
+    }
+
+
+def rates_data(choices: Mapping[str, RateChoice]) -> dict[str, Any]:
+    """How each arm got its learning rate, as plain JSON values."""
+    return {
+        "rule": RULE,
+        "arms": {
+            name: {
+                "chosen": choice.chosen,
+                "at_edge": choice.at_edge,
+                "up_to_tokens": choice.end_tokens,
+                "scores": [
+                    {"rate": rate, "seed": seed, "score": score}
+                    for rate, by_seed in choice.scores.items()
+                    for seed, score in by_seed.items()
+                ],
+            }
+            for name, choice in choices.items()
+        },
+    }
+
+
+def print_comparison_plan(
+    comparison: Comparison, finished: int, notes: Sequence[str], console: Console
+) -> None:
+    """Print what a comparison would run: `finished` of its runs are there already."""
+    plan, base = comparison.plan, comparison.baseline
+    for note in notes:
+        console.print(Text(f"* {note}"), soft_wrap=True)
+    budget = [
+        f"{count:,} {what}"
+        for count, what in ((plan.budget.rollouts, "rollouts"), (plan.budget.tokens, "tokens"))
+        if count
+    ]
+    console.print(Text(f"{plan.name} in {comparison.out}"), soft_wrap=True)
+    console.print(Text(f"each run: {' and '.join(budget)}"), soft_wrap=True)
+    for arm in comparison.arms:
+        mark = ", the baseline" if arm is base else ""
+        console.print(Text(f"\n{arm.name}{mark}", style="bold"))
+        for name, value in _own_settings(base.config, arm.config).items():
+            console.print(Text(f"  {name} = {value}"), soft_wrap=True)
+    console.print()
+    total = count_runs(comparison)
+    rates = plan.learning_rate
+    results = len(comparison.arms) * len(plan.seeds)
+    tried = f" and {total - results} to choose learning rates" if rates else ""
+    console.print(Text(f"{results} runs for results{tried}; {finished} of them are finished"))
+
+
+def _own_settings(base: Config, config: Config) -> dict[str, str]:
+    """What sets an arm apart from the baseline, as texts; none for the baseline itself.
+
+    A stage that the baseline does not have is shown by what its last stage has otherwise.
+    """
+    theirs, last = settings_of(base), len(base.stage)
+    shown: dict[str, str] = {}
+    for name, value in settings_of(config).items():
+        parts = name.split(".")
+        like = name
+        if parts[0] == "stage" and int(parts[1]) > last:
+            like = ".".join(["stage", str(last), *parts[2:]])
+        if value != theirs.get(like) or (like != name and parts[-1] == "name"):
+            shown[name] = "until the budget is spent" if value == NO_END else str(value)
+    return shown
+
+
+_AT: Mapping[Where, str] = {
+    "rollouts": "at_rollouts_budget",
+    "tokens": "at_tokens_budget",
+    "test": "test",
+}
+_SPENDINGS: tuple[Spending, ...] = ("rollouts", "tokens", "seconds")
+
+
+def _accuracy_table(
+    figures: ComparisonFigures, summaries: Sequence[ArmSummary], domains: Sequence[str]
+) -> Cells:
+    """Validation accuracy at the budgets, and test accuracy at the end."""
+    columns = _accuracy_columns(figures.plan, domains)
+    return Cells(
+        "Accuracy in %: validation at the budgets, test at the end",
+        ("arm", "rate", "seeds", *(name for name, _ in columns)),
+        tuple(
+            (
+                one.name,
+                NONE if one.rate is None else f"{one.rate:g}",
+                _seeds(one),
+                *(_percent(one.accuracy.get(key)) for _, key in columns),
+            )
+            for one in summaries
+        ),
+    )
+
+
+def _difference_table(
+    figures: ComparisonFigures, summaries: Sequence[ArmSummary], domains: Sequence[str]
+) -> Cells:
+    columns = _accuracy_columns(figures.plan, domains)
+    return Cells(
+        f"Difference to {figures.baseline} in points, paired by seed",
+        ("arm", "seeds", *(name for name, _ in columns)),
+        tuple(
+            (
+                one.name,
+                str(max((d.n for d in one.differences.values()), default=0)),
+                *(_percent(one.differences.get(key), sign="+") for _, key in columns),
+            )
+            for one in summaries
+            if one.name != figures.baseline
+        ),
+    )
+
+
+def _accuracy_columns(plan: Plan, domains: Sequence[str]) -> list[tuple[str, tuple[Where, str]]]:
+    names: dict[Where, str] = {"test": "test"}
+    if plan.budget.rollouts:
+        names["rollouts"] = f"{short(plan.budget.rollouts)} rollouts"
+    if plan.budget.tokens:
+        names["tokens"] = f"{short(plan.budget.tokens)} tokens"
+    return [(f"{d}\n{names[w]}", (w, d)) for w in WHERES if w in names for d in domains]
+
+
+def _target_table(
+    figures: ComparisonFigures, summaries: Sequence[ArmSummary], target: float
+) -> Cells:
+    return Cells(
+        f"Spent until {target:g} in every domain at once (validation)",
+        ("arm", "rollouts", "tokens", "seconds", "× rollouts", "× tokens", "× seconds"),
+        tuple(
+            (
+                one.name,
+                *(_cost(one.costs.get((target, what)), what) for what in _SPENDINGS),
+                *(
+                    "baseline"
+                    if one.name == figures.baseline
+                    else _ratio(one.savings.get((target, what)))
+                    for what in _SPENDINGS
+                ),
+            )
+            for one in summaries
+        ),
+    )
+
+
+def _spending_table(summaries: Sequence[ArmSummary]) -> Cells:
+    return Cells(
+        "What was spent in all, and on what",
+        ("arm", "rollouts", "tokens", "time", "groups with signal", "tokens to gradient"),
+        tuple(
+            (
+                one.name,
+                *(short(found.mean) if (found := one.totals.get(w)) else NONE
+                  for w in _SPENDINGS[:2]),
+                clock(found.mean) if (found := one.totals.get("seconds")) else NONE,
+                percent(one.signal_share.mean if one.signal_share else None),
+                percent(one.gradient_share.mean if one.gradient_share else None),
+            )
+            for one in summaries
+        ),
+    )  # fmt: skip
+
+
+def _remarks(figures: ComparisonFigures) -> list[str]:
+    """What has to be said under the tables."""
+    lines = [KEY]
+    edges = [choice.arm for choice in figures.choices.values() if choice.at_edge]
+    if edges:
+        lines.append(
+            f"At the edge of the learning rates tried, where others may do better: "
+            f"{', '.join(edges)}."
+        )
+    if figures.failed:
+        lines.append(f"Failed runs, not in the means: {'; '.join(figures.failed)}.")
+    missing = [f"{a.name} {len(a.runs)} of {a.planned}" for a in figures.arms if _lacks(a)]
+    if missing:
+        lines.append(f"Not all seeds are there: {', '.join(missing)}.")
+    return [*lines, *figures.notes]
+
+
+def _lacks(arm: ArmFigures) -> bool:
+    return len(arm.runs) < arm.planned
+
+
+def _seeds(one: ArmSummary) -> str:
+    done = len(one.seeds)
+    return f"{done}" if done == one.planned else f"{done} of {one.planned}"
+
+
+def _percent(found: Estimate | None, sign: str = "") -> str:
+    if found is None:
+        return NONE
+    half = "" if found.half is None else f" ±{100 * found.half:.1f}"
+    return f"{100 * found.mean:{sign}.1f}{half}"
+
+
+def _cost(found: MeanCost | None, what: Spending) -> str:
+    if found is None:
+        return NONE
+    bound = "> " if found.bound is Bound.AT_LEAST else ""
+    half = "" if found.half is None else f" ±{short(found.half)}"
+    reached = "" if found.bound is Bound.EXACT else f" ({found.reached}/{found.n})"
+    return f"{bound}{short(found.mean)}{half}{' s' if what == 'seconds' else ''}{reached}"
+
+
+def _ratio(found: Ratio | None) -> str:
+    if found is None:
+        return NONE
+    bound = f"{found.bound.value} " if found.bound is not Bound.EXACT else ""
+    ends = f" [{found.low:.2f} {found.high:.2f}]" if found.low and found.high else ""
+    return f"{bound}{found.value:.2f}{ends}"
+
+
+def _markdown_row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _summary_data(summary: ArmSummary) -> dict[str, Any]:
+    data = asdict(summary)
+    for name in ("accuracy", "differences", "costs", "savings"):
+        data[name] = [
+            {"of": list(key), **asdict(value)} for key, value in getattr(summary, name).items()
+        ]
+    return data
