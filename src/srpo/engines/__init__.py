@@ -10,19 +10,45 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from srpo.config import Config
-from srpo.types import Adam, Clip, Datum, Sample, Sampling
+from srpo.types import Adam, Clip, Datum, Draft, Sample, Sampling
+
+Drafts: TypeAlias = Sequence[Sequence[Draft | None]]  # of each prompt, for its completions in turn
+# A draft notes the fewest likely tokens that reach this mass together (at most draft_top_k): what
+# is left is what a verification loses at a place, and most places need one or two tokens.
+DRAFT_MASS = 0.9999
+
+
+def check_drafts(drafts: Drafts, num_prompts: int, n: int) -> None:
+    """Raises `ValueError` unless there is one list a prompt, and no list longer than `n`."""
+    if len(drafts) != num_prompts:
+        raise ValueError(f"drafts for {len(drafts)} prompts, and {num_prompts} prompts")
+    most = max((len(of_prompt) for of_prompt in drafts), default=0)
+    if most > n:
+        raise ValueError(f"{most} drafts for {n} completions of a prompt")
 
 
 class Engine(Protocol):
     """Five verbs. One conformance suite (tests/contract/test_engine.py) holds for every engine."""
 
-    def sample(self, prompts: Sequence[Sequence[int]], n: int, how: Sampling) -> list[list[Sample]]:
+    def sample(
+        self,
+        prompts: Sequence[Sequence[int]],
+        n: int,
+        how: Sampling,
+        drafts: Drafts | None = None,
+    ) -> list[list[Sample]]:
         """Draw `n` completions of each prompt from the newest weights, in order of the prompts.
 
-        Same weights, prompts and `how` (its seed included): same samples.
+        Same weights, prompts, `how` (its seed included) and drafts: same samples.
+
+        `drafts` has one list a prompt, of at most `n`; the i-th draft is for the i-th completion.
+        A draft's tokens are verified in one pass and taken over up to the first that is rejected;
+        there one is drawn from what the draft left over, and drawing goes on from it. At lenience
+        1 the samples are exact draws from the newest weights, if each draft was a draw from what
+        it notes, and is used once. Raises `ValueError` for more drafts than completions.
         """
         ...
 

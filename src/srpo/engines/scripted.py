@@ -14,7 +14,8 @@ import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from srpo.types import Adam, Clip, Datum, Sample, Sampling, StopReason
+from srpo.engines import DRAFT_MASS, Drafts, check_drafts
+from srpo.types import Adam, Clip, Datum, Draft, Sample, Sampling, StopReason
 
 Tokens = tuple[int, ...]
 Table = dict[Tokens, dict[int, float]]
@@ -40,13 +41,22 @@ class ScriptedEngine:
         for prompt in self._script:
             self._learn_script(prompt)
 
-    def sample(self, prompts: Sequence[Sequence[int]], n: int, how: Sampling) -> list[list[Sample]]:
+    def sample(
+        self,
+        prompts: Sequence[Sequence[int]],
+        n: int,
+        how: Sampling,
+        drafts: Drafts | None = None,
+    ) -> list[list[Sample]]:
         """See `Engine.sample`. Raises `KeyError` for a prompt without script or default."""
+        drafts = [()] * len(prompts) if drafts is None else drafts
+        check_drafts(drafts, len(prompts), n)
         rng = random.Random(how.seed)
         drawn = []
-        for prompt in prompts:
+        for prompt, given in zip(prompts, drafts, strict=True):
             self._learn_script(tuple(prompt))
-            drawn.append([self._draw(tuple(prompt), how, rng) for _ in range(n)])
+            of_each = [*given, *[None] * (n - len(given))]
+            drawn.append([self._draw(tuple(prompt), how, draft, rng) for draft in of_each])
         return drawn
 
     def forward_backward(self, data: Sequence[Datum], clip: Clip) -> list[list[float]]:
@@ -115,21 +125,29 @@ class ScriptedEngine:
         total = top + math.log(math.fsum(math.exp(score - top) for score in scores.values()))
         return {token: score - total for token, score in scores.items()}
 
-    def _draw(self, prompt: Tokens, how: Sampling, rng: random.Random) -> Sample:
+    def _draw(
+        self, prompt: Tokens, how: Sampling, draft: Draft | None, rng: random.Random
+    ) -> Sample:
         tokens: list[int] = []
         logprobs: list[float] = []
-        reason: StopReason = "length"
-        while len(tokens) < how.max_tokens:
+        noted: list[dict[int, float]] = []
+        num_reused, verifying = 0, draft is not None
+        while len(tokens) < how.max_tokens and not (tokens and tokens[-1] in how.stop_ids):
             options = self._logprobs(prompt + tuple(tokens), how.temperature or 1.0)
             if not options:
                 raise ValueError(f"a scripted completion ends without a stop token: {tokens}")
-            token = _choose(options, how, rng)
+            probs = _proposal(options, how)
+            if draft is not None and verifying and len(tokens) < len(draft.tokens):
+                token, verifying = _verify(probs, draft, len(tokens), how.lenience, rng)
+                num_reused += verifying
+            else:
+                token = _choose(probs, rng)
             tokens.append(token)
             logprobs.append(options[token])
-            if token in how.stop_ids:
-                reason = "stop"
-                break
-        return Sample(tuple(tokens), tuple(logprobs), reason)
+            noted.append(_likeliest(probs, how.draft_top_k))
+        reason: StopReason = "stop" if tokens[-1] in how.stop_ids else "length"
+        made = _as_draft(tokens, noted) if how.draft_top_k else None
+        return Sample(tuple(tokens), tuple(logprobs), reason, num_reused, made)
 
     def _accumulate(self, datum: Datum, clip: Clip) -> list[float]:
         """Add one datum's gradient; the derivation is that of softmax: indicator minus prob."""
@@ -164,14 +182,58 @@ class ScriptedEngine:
         self._scores[context][token] = score - how.lr * mean / (spread + how.eps)
 
 
-def _choose(options: Mapping[int, float], how: Sampling, rng: random.Random) -> int:
+def _proposal(options: Mapping[int, float], how: Sampling) -> dict[int, float]:
+    """What a token is drawn from: weights, likeliest first, after temperature 0 and top-p."""
     ordered = sorted(options, key=lambda token: (-options[token], token))
     if how.temperature == 0:
-        return ordered[0]
-    kept, reached = [], 0.0
+        return {ordered[0]: 1.0}
+    kept, reached = {}, 0.0
     for token in ordered:
-        kept.append(token)
-        reached += math.exp(options[token])
+        kept[token] = math.exp(options[token])
+        reached += kept[token]
         if reached >= how.top_p:
             break
-    return rng.choices(kept, [math.exp(options[token]) for token in kept])[0]
+    return kept
+
+
+def _choose(probs: Mapping[int, float], rng: random.Random) -> int:
+    return rng.choices(list(probs), list(probs.values()))[0]
+
+
+def _verify(
+    probs: Mapping[int, float], draft: Draft, place: int, lenience: float, rng: random.Random
+) -> tuple[int, bool]:
+    """The token at a place, and whether it is the draft's (as in arXiv 2211.17192).
+
+    The draft's token x is taken over with probability min(1, lenience * p(x) / q(x)), p now and
+    q then, if q notes it, else never. In its stead a token is drawn from what is left of p: in
+    proportion to p(z) - min(q(z), lenience * p(z)), q(z) = 0 where it is not noted. At lenience 1
+    (and below) token for token this is a draw from p, whatever q is and whatever it notes.
+    Nothing left: possible by rounding only, as q is then p; the token is drawn from p.
+    """
+    total = math.fsum(probs.values())
+    new = {token: weight / total for token, weight in probs.items()}
+    noted = zip(draft.top_ids[place], draft.top_logprobs[place], strict=True)
+    old = {token: math.exp(logprob) for token, logprob in noted}
+    token = draft.tokens[place]
+    if rng.random() * old.get(token, math.inf) < lenience * new.get(token, 0.0):
+        return token, True
+    left = {z: max(0.0, p - min(old.get(z, 0.0), lenience * p)) for z, p in new.items()}
+    return _choose(left if any(left.values()) else new, rng), False
+
+
+def _likeliest(probs: Mapping[int, float], k: int) -> dict[int, float]:
+    """The fewest likely tokens that reach DRAFT_MASS, at most `k`, with their logprobs."""
+    total, reached = math.fsum(probs.values()), 0.0
+    noted: dict[int, float] = {}
+    for token, weight in probs.items():
+        if len(noted) == k or reached >= DRAFT_MASS:
+            break
+        noted[token] = math.log(weight / total)
+        reached += weight / total
+    return noted
+
+
+def _as_draft(tokens: Sequence[int], noted: Sequence[Mapping[int, float]]) -> Draft:
+    ids = tuple(tuple(row) for row in noted)
+    return Draft(tuple(tokens), ids, tuple(tuple(row.values()) for row in noted))

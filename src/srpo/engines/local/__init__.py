@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
+from srpo.engines import Drafts
 from srpo.engines.local.learning import accumulate
 from srpo.engines.local.loading import load_weights_into, network_of
 from srpo.engines.local.network import AnyNetwork
@@ -45,10 +46,16 @@ class LocalEngine:
         self._network: AnyNetwork = network_of(model, dtype)
         self._optimizer = torch.optim.AdamW(model.parameters(), lr=0.0)
 
-    def sample(self, prompts: Sequence[Sequence[int]], n: int, how: Sampling) -> list[list[Sample]]:
+    def sample(
+        self,
+        prompts: Sequence[Sequence[int]],
+        n: int,
+        how: Sampling,
+        drafts: Drafts | None = None,
+    ) -> list[list[Sample]]:
         """See `Engine.sample`."""
         generator = torch.Generator(device=self._device).manual_seed(how.seed)
-        return draw(self._network, prompts, n, how, self._sampler_rows, generator)
+        return draw(self._network, prompts, n, how, self._sampler_rows, generator, drafts)
 
     def forward_backward(self, data: Sequence[Datum], clip: Clip) -> list[list[float]]:
         """See `Engine.forward_backward`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -10,6 +10,7 @@ import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor
 
 from srpo.engines.local.decoder import (
+    MAX_LOGITS,
     Decoder,
     KeyValue,
     Weights,
@@ -18,19 +19,27 @@ from srpo.engines.local.decoder import (
     causal_mask,
     token_logprobs,
 )
-from srpo.engines.local.network import Row
+from srpo.engines.local.network import Look, Row
+
+VERIFY_TOKENS = 4096  # of drafts that are verified at once, padding counted
 
 
 class FusedCache:
-    """Keys and values in place: prompt columns first (padded right), then one a decoded token."""
+    """Keys and values in place: prompt columns first (padded right), then one a decoded token.
+
+    Rows write side by side into one column, until `rewind` gives each a column of its own.
+    """
 
     def __init__(
         self, weights: Weights, layers: list[KeyValue], lengths_B: Tensor, num_filled: int
     ) -> None:
         self.weights = weights  # of the policy version that began this batch
         self.layers = layers  # each [B, K, columns, D]
+        self.prompt_lengths_B = lengths_B
+        self.num_prompt = num_filled
         self.next_positions_B = lengths_B.clone()
         self.num_filled = num_filled
+        self.ragged = False
         columns = torch.arange(layers[0][0].shape[2], device=lengths_B.device)
         padding = (columns[None] >= lengths_B[:, None]) & (columns[None] < num_filled)
         dtype = layers[0][0].dtype
@@ -39,12 +48,40 @@ class FusedCache:
 
     def select(self, rows: Tensor) -> None:
         """Keep only these rows; copies the filled columns only."""
+        self.prompt_lengths_B = self.prompt_lengths_B[rows]
         self.next_positions_B = self.next_positions_B[rows]
         self.mask = self.mask[rows]
         self.layers = [(self._kept(k, rows), self._kept(v, rows)) for k, v in self.layers]
+        if self.ragged:
+            self.num_filled = self._num_filled()
+
+    def rewind(self, rows: Tensor, positions_B: Tensor) -> None:
+        """Keep only these rows, and go on from these positions: what lies there is forgotten."""
+        self.ragged = True
+        self.select(rows)
+        columns = torch.arange(self.mask.shape[-1], device=positions_B.device)[None]
+        lengths, P = self.prompt_lengths_B[:, None], self.num_prompt
+        places = torch.where(columns < P, columns, columns - P + lengths)
+        real = (columns >= P) | (columns < lengths)
+        unseen = ~(real & (places < positions_B[:, None]))
+        self.mask = torch.zeros_like(self.mask).masked_fill_(unseen[:, None, None], float("-inf"))
+        self.next_positions_B = positions_B
+        self.num_filled = self._num_filled()
+
+    def columns(self) -> Tensor:
+        """Where each row writes next. A finished row that has no room left stays in its last."""
+        decoded = self.next_positions_B - self.prompt_lengths_B
+        columns = torch.where(decoded < 0, self.next_positions_B, decoded + self.num_prompt)
+        return columns.clamp(max=self.mask.shape[-1] - 1)
+
+    def _num_filled(self) -> int:
+        """No row writes further right than here."""
+        return max(int(self.columns().max()), self.num_prompt - 1)
 
     def _kept(self, table: Tensor, rows: Tensor) -> Tensor:
-        kept = table.new_empty((len(rows), *table.shape[1:]))
+        shape = (len(rows), *table.shape[1:])
+        # rows of their own lengths look past columns they have not written: no NaN may lie there
+        kept = table.new_zeros(shape) if self.ragged else table.new_empty(shape)
         filled = slice(self.num_filled)
         torch.index_select(table[:, :, filled], 0, rows, out=kept[:, :, filled])
         return kept
@@ -102,30 +139,98 @@ class FusedNetwork:
 
     @torch.no_grad()
     def decode(self, tokens_B: Tensor, cache: FusedCache) -> Tensor:
-        """One token a row, written into the cache's next column."""
-        column, decoder = cache.num_filled, self._decoder
-        mask = cache.mask[..., : column + 1]
+        """One token a row, written into the cache's next column, or each into its own."""
+        decoder, B = self._decoder, len(tokens_B)
+        filled = min(cache.num_filled + 1, cache.mask.shape[-1])
+        write = _writer(cache)
+        mask = cache.mask[..., :filled]
         groups = decoder.num_heads // decoder.num_kv
 
         def attend(i: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             keys, values = cache.layers[i]
-            keys[:, :, column] = k[:, 0]
-            values[:, :, column] = v[:, 0]
-            B, D = len(tokens_B), decoder.head_size
+            write(keys, k)
+            write(values, v)
             # the query heads of one key head become its rows: no copy of keys for each head
             return F.scaled_dot_product_attention(
-                q.reshape(B, decoder.num_kv, groups, D),
-                keys[:, :, : column + 1],
-                values[:, :, : column + 1],
+                q.reshape(B, decoder.num_kv, groups, decoder.head_size),
+                keys[:, :, :filled],
+                values[:, :, :filled],
                 attn_mask=mask,
             )
 
         hidden = decoder.hidden(
             cache.weights, tokens_B[:, None], cache.next_positions_B[:, None], attend
         )
-        cache.num_filled += 1
+        cache.num_filled = filled
         cache.next_positions_B += 1
         return F.linear(hidden[:, 0], cache.weights.head).float()
+
+    @torch.no_grad()
+    def verify(
+        self,
+        prompts: Sequence[Sequence[int]],
+        n: int,
+        drafts: Sequence[Sequence[int]],
+        room: int,
+        look: Look,
+    ) -> FusedCache:
+        """Prompts once each, then drafts after them, a few rows at a time, into the cache."""
+        logits, cache = self.prefill(prompts, n, room)
+        begun = torch.tensor([i for i, draft in enumerate(drafts) if draft], device=self._device)
+        look(begun, torch.zeros_like(begun), logits[begun])
+        longest = max(len(draft) for draft in drafts) - 1
+        at_once = max(1, VERIFY_TOKENS // max(1, longest))
+        for first in range(0, len(drafts) if longest else 0, at_once):
+            chunk = [draft[:-1] for draft in drafts[first : first + at_once]]
+            self._extend(chunk, first, longest, cache, look)
+        cache.num_filled += longest
+        return cache
+
+    def _extend(
+        self,
+        drafts: Sequence[Sequence[int]],
+        first: int,
+        width: int,
+        cache: FusedCache,
+        look: Look,
+    ) -> None:
+        """Drafts of the rows from `first` on, into the `width` columns after the prompts."""
+        ids_BT, lengths_B = self._padded(drafts)
+        B, T = ids_BT.shape
+        rows, filled = slice(first, first + B), cache.num_prompt + T
+        past_lengths_B = cache.prompt_lengths_B[rows]
+        mask = causal_mask(past_lengths_B, cache.num_prompt, T, cache.mask.dtype)
+
+        def attend(i: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            for table, new in zip(cache.layers[i], (k, v), strict=True):
+                table[rows, :, cache.num_prompt : filled] = new.transpose(1, 2)
+                table[rows, :, filled : cache.num_prompt + width] = 0.0
+            keys, values = (table[rows, :, :filled] for table in cache.layers[i])
+            out = F.scaled_dot_product_attention(
+                q.transpose(1, 2), keys, values, attn_mask=mask, enable_gqa=True
+            )
+            return out.transpose(1, 2)
+
+        steps_T = torch.arange(T, device=self._device)
+        hidden = self._decoder.hidden(
+            cache.weights, ids_BT, past_lengths_B[:, None] + steps_T, attend
+        )
+        at_N, places_N = (steps_T < lengths_B[:, None]).nonzero(as_tuple=True)
+        head = cache.weights.head
+        for at, places in zip(
+            *(torch.split(x, max(1, MAX_LOGITS // head.shape[0])) for x in (at_N, places_N)),
+            strict=True,
+        ):
+            look(at + first, places + 1, F.linear(hidden[at, places], head).float())
+
+    def resume(
+        self, contexts: Sequence[Sequence[int]], rows: Tensor, cache: FusedCache, room: int
+    ) -> tuple[Tensor, FusedCache]:
+        """The cache wound back to before the last token of each context, which is run again."""
+        lengths = [len(context) for context in contexts]
+        cache.rewind(rows, torch.tensor(lengths, device=self._device) - 1)
+        last = torch.tensor([context[-1] for context in contexts], device=self._device)
+        return self.decode(last, cache), cache
 
     def prefixes(self, prefixes: Sequence[Sequence[int]]) -> FusedPrefixes:
         """Keys and values of all prefixes, padded right, with the graph kept for `backward`."""
@@ -182,3 +287,22 @@ def _with_room(table: Tensor, n: int, room: int) -> Tensor:
     wide = table.new_empty((P * n, K, T + room, D))
     wide[:, :, :T] = table.transpose(1, 2).repeat_interleave(n, dim=0)
     return wide
+
+
+def _writer(cache: FusedCache) -> Callable[[Tensor, Tensor], None]:
+    """What puts the new keys or values [B, 1, K, D] of all rows in their place."""
+    if not cache.ragged:
+        column = cache.num_filled
+
+        def write(table: Tensor, new: Tensor) -> None:
+            table[:, :, column] = new[:, 0]
+
+        return write
+    columns = cache.columns()
+    rows = torch.arange(len(columns), device=columns.device)
+    cache.mask[rows, :, :, columns] = 0.0
+
+    def write_each(table: Tensor, new: Tensor) -> None:
+        table[rows, :, columns] = new[:, 0]
+
+    return write_each

@@ -6,7 +6,7 @@ of transformers through its own forward pass.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, TypeVar
 
@@ -50,6 +50,8 @@ class Prefixes(Protocol):
         ...
 
 
+# Called with rows [N], places in their drafts [N], and the logits [N, V] that predict them.
+Look: TypeAlias = Callable[[Tensor, Tensor, Tensor], None]
 CacheT = TypeVar("CacheT", bound=Cache)
 PrefixesT = TypeVar("PrefixesT", bound=Prefixes)
 
@@ -65,6 +67,29 @@ class Network(Protocol[CacheT, PrefixesT]):
 
     def decode(self, tokens_B: Tensor, cache: CacheT) -> Tensor:
         """Logits [B, V] after one more token for each row of the cache."""
+        ...
+
+    def verify(
+        self,
+        prompts: Sequence[Sequence[int]],
+        n: int,
+        drafts: Sequence[Sequence[int]],
+        room: int,
+        look: Look,
+    ) -> CacheT:
+        """Run the drafts of all P * n rows after their prompts; `look` sees each place once.
+
+        Returns what `resume` needs. `room` is at least the length of the longest draft.
+        """
+        ...
+
+    def resume(
+        self, contexts: Sequence[Sequence[int]], rows: Tensor, cache: CacheT, room: int
+    ) -> tuple[Tensor, CacheT]:
+        """Logits after each of `contexts`, a prompt and a start of its draft, and their cache.
+
+        They are those of `rows` (ascending) of the batch that was verified.
+        """
         ...
 
     def prefixes(self, prefixes: Sequence[Sequence[int]]) -> PrefixesT:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from srpo.engines.local.network import Row
+from srpo.engines.local.decoder import MAX_LOGITS
+from srpo.engines.local.network import Look, Row
 
 
 class PlainCache:
@@ -79,19 +80,57 @@ class PlainNetwork:
             ).logits
         return logits[:, -1].float()
 
+    @torch.no_grad()
+    def verify(
+        self,
+        prompts: Sequence[Sequence[int]],
+        n: int,
+        drafts: Sequence[Sequence[int]],
+        room: int,
+        look: Look,
+    ) -> PlainCache:
+        """Whole rows, a few at a time, without a cache: not every model's can be wound back."""
+        order = [i for i in range(len(drafts)) if drafts[i]]
+        order.sort(key=lambda i: len(prompts[i // n]) + len(drafts[i]))
+        longest = max(len(prompts[i // n]) + len(drafts[i]) - 1 for i in order)
+        at_once = max(1, MAX_LOGITS // (longest * self._model.config.vocab_size))
+        for first in range(0, len(order), at_once):
+            rows = order[first : first + at_once]
+            self._look_at([(i, prompts[i // n], drafts[i]) for i in rows], look)
+        return PlainCache(None, torch.empty(0))
+
+    def _look_at(
+        self, rows: Sequence[tuple[int, Sequence[int], Sequence[int]]], look: Look
+    ) -> None:
+        """Forward pass of (row, prompt, draft), padded right; place j is predicted just before."""
+        contexts = [(*prompt, *draft[:-1]) for _, prompt, draft in rows]
+        ids_BT, real_BT = self._padded(contexts)
+        with self._autocast:
+            logits_BTV = self._model(
+                input_ids=ids_BT, attention_mask=real_BT.long(), use_cache=False
+            ).logits
+        places = [
+            (b, i, j, len(prompt))
+            for b, (i, prompt, draft) in enumerate(rows)
+            for j in range(len(draft))
+        ]
+        table = torch.tensor(places, device=self._device)
+        batch_N, rows_N, places_N, starts_N = table.unbind(dim=1)
+        look(rows_N, places_N, logits_BTV[batch_N, starts_N - 1 + places_N].float())
+
+    def resume(
+        self, contexts: Sequence[Sequence[int]], rows: Tensor, cache: PlainCache, room: int
+    ) -> tuple[Tensor, PlainCache]:
+        """The contexts as prompts: their keys and values are computed a second time."""
+        return self.prefill(contexts, 1, room)
+
     def prefixes(self, prefixes: Sequence[Sequence[int]]) -> NoPrefixes:
         """Nothing to run ahead."""
         return NoPrefixes()
 
     def logprobs(self, rows: Sequence[Row], prefixes: NoPrefixes) -> Tensor:
         """Whole rows, padded right, through the model's own forward pass."""
-        longest = max(len(row.tokens) - 1 for row in rows)
-        ids_BT = torch.zeros(len(rows), longest, dtype=torch.long)
-        real_BT = torch.zeros(len(rows), longest, dtype=torch.bool)
-        for i, row in enumerate(rows):
-            ids_BT[i, : len(row.tokens) - 1] = torch.tensor(row.tokens[:-1])
-            real_BT[i, : len(row.tokens) - 1] = True
-        ids_BT, real_BT = ids_BT.to(self._device), real_BT.to(self._device)
+        ids_BT, real_BT = self._padded([row.tokens[:-1] for row in rows])
         with self._autocast:
             logits_BTV = self._model(
                 input_ids=ids_BT, attention_mask=real_BT.long(), use_cache=False
@@ -102,6 +141,16 @@ class PlainNetwork:
         chosen = logits.gather(1, targets[:, None])[:, 0]
         logprobs: Tensor = chosen - torch.logsumexp(logits, dim=1)
         return logprobs
+
+    def _padded(self, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+        """Token ids [B, T] padded right, and which of them are real."""
+        longest = max(len(row) for row in rows)
+        ids_BT = torch.zeros(len(rows), longest, dtype=torch.long)
+        real_BT = torch.zeros(len(rows), longest, dtype=torch.bool)
+        for i, row in enumerate(rows):
+            ids_BT[i, : len(row)] = torch.tensor(row, dtype=torch.long)
+            real_BT[i, : len(row)] = True
+        return ids_BT.to(self._device), real_BT.to(self._device)
 
 
 def _positions(mask: Tensor) -> Tensor:

@@ -7,8 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from srpo.engines.local.network import AnyNetwork
-from srpo.types import Sample, Sampling
+from srpo.engines import Drafts, check_drafts
+from srpo.engines.local.choosing import Chosen, choose
+from srpo.engines.local.completions import Completions
+from srpo.engines.local.network import AnyNetwork, Cache
+from srpo.engines.local.verifying import Verification
+from srpo.types import Draft, Sample, Sampling
 
 KEEP_FRAC = 0.8  # finished rows are taken out once fewer than this share is still running
 
@@ -20,11 +24,14 @@ def draw(
     how: Sampling,
     max_rows: int,
     generator: torch.Generator,
+    drafts: Drafts | None = None,
 ) -> list[list[Sample]]:
     """`n` completions of each prompt, at most `max_rows` side by side, in order of the prompts.
 
     Prompts of similar length are drawn together. Every draw comes from `generator`.
     """
+    drafts = [()] * len(prompts) if drafts is None else drafts
+    check_drafts(drafts, len(prompts), n)
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     per_batch = max(1, max_rows // n)
     samples: list[list[Sample]] = [[] for _ in prompts]
@@ -32,87 +39,89 @@ def draw(
         chosen = order[first : first + per_batch]
         for done in range(0, n, max_rows):  # more than one turn only for a single, larger group
             m = min(max_rows, n - done)
-            rows = _draw_batch(network, [prompts[i] for i in chosen], m, how, generator)
+            given = [draft for i in chosen for draft in _filled(drafts[i][done : done + m], m)]
+            rows = _draw_batch(network, [prompts[i] for i in chosen], given, how, generator)
             for place, i in enumerate(chosen):
                 samples[i] += rows[place * m : (place + 1) * m]
     return samples
 
 
+def _filled(drafts: Sequence[Draft | None], n: int) -> list[Draft | None]:
+    return [*drafts, *[None] * (n - len(drafts))]
+
+
 def _draw_batch(
     network: AnyNetwork,
     prompts: Sequence[Sequence[int]],
-    n: int,
+    drafts: Sequence[Draft | None],
     how: Sampling,
     generator: torch.Generator,
 ) -> list[Sample]:
+    """One completion for each of `drafts`, the same number for each prompt."""
+    n = len(drafts) // len(prompts)
+    if any(draft is not None and draft.tokens for draft in drafts):
+        return _continue_drafts(network, prompts, drafts, how, generator)
     logits, cache = network.prefill(prompts, n, how.max_tokens)
-    device = logits.device
-    B = len(prompts) * n
-    tokens_BT = torch.zeros(B, how.max_tokens, dtype=torch.long, device=device)
-    logprobs_BT = torch.zeros(B, how.max_tokens, device=device)
-    lengths_B = torch.zeros(B, dtype=torch.long, device=device)
-    stop_ids = torch.tensor(how.stop_ids, dtype=torch.long, device=device)
-    rows = torch.arange(B, device=device)  # which completion each row of the cache belongs to
-    running = torch.ones(B, dtype=torch.bool, device=device)
-    for step in range(how.max_tokens):
-        tokens, logprobs = _choose(logits, how, generator)
+    made = Completions(len(drafts), how, logits.device)
+    rows = torch.arange(len(drafts), device=logits.device)
+    _go_on(network, made, rows, choose(logits, how, generator), cache, how, generator)
+    return made.samples()
+
+
+def _continue_drafts(
+    network: AnyNetwork,
+    prompts: Sequence[Sequence[int]],
+    drafts: Sequence[Draft | None],
+    how: Sampling,
+    generator: torch.Generator,
+) -> list[Sample]:
+    """All drafts in one pass; then the rows that are not finished go on where theirs ended."""
+    n = len(drafts) // len(prompts)
+    verification = Verification(drafts, how, generator, generator.device)
+    cache = network.verify(prompts, n, verification.tokens, how.max_tokens, verification.look)
+    made = verification.taken_over()
+    rows = _unfinished(made, how)
+    if len(rows):
+        contexts = [
+            (*prompts[row // n], *verification.tokens[row][:reused])
+            for row, reused in zip(rows.tolist(), made.reused_B[rows].tolist(), strict=True)
+        ]
+        logits, cache = network.resume(contexts, rows, cache, how.max_tokens)
+        _go_on(network, made, rows, verification.choose(logits, rows), cache, how, generator)
+    return made.samples()
+
+
+def _unfinished(made: Completions, how: Sampling) -> Tensor:
+    """Rows that neither ended with a stop nor reached the limit."""
+    last = made.tokens_BT.gather(1, (made.lengths_B - 1).clamp(min=0)[:, None])[:, 0]
+    stopped = torch.isin(last, torch.tensor(how.stop_ids, device=last.device, dtype=last.dtype))
+    done = (stopped & (made.lengths_B > 0)) | (made.lengths_B == how.max_tokens)
+    return (~done).nonzero()[:, 0]
+
+
+def _go_on(
+    network: AnyNetwork,
+    made: Completions,
+    rows: Tensor,
+    chosen: Chosen,
+    cache: Cache,
+    how: Sampling,
+    generator: torch.Generator,
+) -> None:
+    """Draw `rows` of `made` to their ends. `chosen` is the next token of each, `cache` theirs."""
+    stop_ids = torch.tensor(how.stop_ids, dtype=torch.long, device=rows.device)
+    running = torch.ones(len(rows), dtype=torch.bool, device=rows.device)
+    while True:
         live = rows[running]
-        tokens_BT[live, step] = tokens[running]
-        logprobs_BT[live, step] = logprobs[running]
-        lengths_B[live] = step + 1
-        running &= ~torch.isin(tokens, stop_ids)
+        made.append(live, chosen, running)
+        running &= ~torch.isin(chosen.tokens, stop_ids) & (made.lengths_B[rows] < how.max_tokens)
         num_running = int(running.sum())
-        if num_running == 0 or step + 1 == how.max_tokens:
+        if num_running == 0:
             break
+        tokens = chosen.tokens
         if num_running < KEEP_FRAC * len(rows):
             kept = running.nonzero()[:, 0]
             cache.select(kept)
             rows, tokens = rows[kept], tokens[kept]
-            running = torch.ones(num_running, dtype=torch.bool, device=device)
-        logits = network.decode(tokens, cache)
-    return _as_samples(tokens_BT, logprobs_BT, lengths_B, how)
-
-
-def _choose(logits: Tensor, how: Sampling, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """One token a row and its logprob under softmax(logits / temperature)."""
-    logprobs = torch.log_softmax(logits / (how.temperature or 1.0), dim=-1)
-    if how.temperature == 0:
-        tokens = logprobs.argmax(dim=-1)
-    else:
-        probs = logprobs.exp() if how.top_p >= 1 else _nucleus(logprobs.exp(), how.top_p)
-        tokens = _draw_from(probs, generator)
-    return tokens, logprobs.gather(1, tokens[:, None])[:, 0]
-
-
-def _draw_from(probs: Tensor, generator: torch.Generator) -> Tensor:
-    """One index a row, in proportion to `probs`: where the running sum passes a random height.
-
-    One random number a row: a race of one a token costs a fifth of the sampling on a CPU. Heights
-    lie in (0, 1], so an entry of probability zero is never drawn. float64, because the error of
-    a running sum grows with the vocabulary.
-    """
-    heights = torch.cumsum(probs, dim=-1, dtype=torch.float64)
-    random = 1.0 - torch.rand(
-        len(probs), 1, generator=generator, device=probs.device, dtype=torch.float64
-    )
-    return torch.searchsorted(heights, random * heights[:, -1:])[:, 0]
-
-
-def _nucleus(probs: Tensor, top_p: float) -> Tensor:
-    """Zero outside the smallest set of tokens whose probabilities reach `top_p` together."""
-    ordered, indices = probs.sort(dim=-1, descending=True)
-    before = ordered.cumsum(dim=-1) - ordered
-    return probs.scatter(1, indices, ordered.masked_fill(before >= top_p, 0.0))
-
-
-def _as_samples(
-    tokens_BT: Tensor, logprobs_BT: Tensor, lengths_B: Tensor, how: Sampling
-) -> list[Sample]:
-    stops = set(how.stop_ids)
-    samples = []
-    rows = zip(tokens_BT.tolist(), logprobs_BT.tolist(), lengths_B.tolist(), strict=True)
-    for tokens, logprobs, length in rows:
-        kept = tuple(tokens[:length])
-        reason = "stop" if kept[-1] in stops else "length"
-        samples.append(Sample(kept, tuple(logprobs[:length]), reason))  # type: ignore[arg-type]
-    return samples
+            running = torch.ones(num_running, dtype=torch.bool, device=rows.device)
+        chosen = choose(network.decode(tokens, cache), how, generator)

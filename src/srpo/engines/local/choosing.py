@@ -1,0 +1,94 @@
+"""One token a row: from logits to what is drawn from, to a draw, to what a draft notes of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from srpo.engines import DRAFT_MASS
+from srpo.types import Sampling
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """The likeliest tokens of each row, likeliest first: ids and probabilities [N, k].
+
+    Entries that a draft does not need (see DRAFT_MASS) have probability zero.
+    """
+
+    ids: Tensor
+    probs: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """One token a row, its logprob, and what a draft notes of its place (if any are made)."""
+
+    tokens: Tensor
+    logprobs: Tensor
+    noted: Noted | None
+
+
+def choose(logits: Tensor, how: Sampling, generator: torch.Generator) -> Chosen:
+    """One token a row, drawn from what `how` makes of the logits [N, V]."""
+    logprobs = scaled(logits, how)
+    if how.temperature == 0:
+        tokens = logprobs.argmax(dim=-1)
+        probs = proposal(logprobs, how) if how.draft_top_k else logprobs
+    else:
+        probs = _cut(logprobs, how)
+        tokens = draw_from(probs, generator)
+    noted = note(_summing_to_one(probs, how), how.draft_top_k) if how.draft_top_k else None
+    return Chosen(tokens, logprobs.gather(1, tokens[:, None])[:, 0], noted)
+
+
+def scaled(logits: Tensor, how: Sampling) -> Tensor:
+    """Logprobs under softmax(logits / temperature), at temperature 1 where `how` is greedy."""
+    return torch.log_softmax(logits / (how.temperature or 1.0), dim=-1)
+
+
+def proposal(logprobs: Tensor, how: Sampling) -> Tensor:
+    """The probabilities that tokens are drawn from, which sum to one in each row."""
+    if how.temperature == 0:
+        likeliest = logprobs.argmax(dim=-1, keepdim=True)
+        return torch.zeros_like(logprobs).scatter_(1, likeliest, 1.0)
+    return _summing_to_one(_cut(logprobs, how), how)
+
+
+def draw_from(probs: Tensor, generator: torch.Generator) -> Tensor:
+    """One index a row, in proportion to `probs`: where the running sum passes a random height.
+
+    One random number a row: a race of one a token costs a fifth of the sampling on a CPU. Heights
+    lie in (0, 1], so an entry of probability zero is never drawn. float64, because the error of
+    a running sum grows with the vocabulary.
+    """
+    heights = torch.cumsum(probs, dim=-1, dtype=torch.float64)
+    random = 1.0 - torch.rand(
+        len(probs), 1, generator=generator, device=probs.device, dtype=torch.float64
+    )
+    return torch.searchsorted(heights, random * heights[:, -1:])[:, 0]
+
+
+def note(probs: Tensor, k: int) -> Noted:
+    """The fewest likely tokens of each row that reach DRAFT_MASS together, at most `k`."""
+    top, ids = probs.topk(min(k, probs.shape[-1]), dim=-1)
+    before = top.cumsum(dim=-1) - top
+    return Noted(ids, top.masked_fill(before >= DRAFT_MASS, 0.0))
+
+
+def _cut(logprobs: Tensor, how: Sampling) -> Tensor:
+    """Probabilities with what lies outside the nucleus set to zero; they may sum to less."""
+    return logprobs.exp() if how.top_p >= 1 else _nucleus(logprobs.exp(), how.top_p)
+
+
+def _summing_to_one(probs: Tensor, how: Sampling) -> Tensor:
+    return probs if how.top_p >= 1 else probs / probs.sum(dim=-1, keepdim=True)
+
+
+def _nucleus(probs: Tensor, top_p: float) -> Tensor:
+    """Zero outside the smallest set of tokens whose probabilities reach `top_p` together."""
+    ordered, indices = probs.sort(dim=-1, descending=True)
+    before = ordered.cumsum(dim=-1) - ordered
+    return probs.scatter(1, indices, ordered.masked_fill(before >= top_p, 0.0))

@@ -1,0 +1,64 @@
+"""Completions that are being drawn: one row each, of its own length."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from srpo.engines.local.choosing import Chosen, Noted
+from srpo.types import Draft, Sample, Sampling
+
+
+class Completions:
+    """Tokens of B completions so far, their logprobs, and what drafts note of each place."""
+
+    def __init__(self, num_rows: int, how: Sampling, device: torch.device) -> None:
+        B, T, k = num_rows, how.max_tokens, how.draft_top_k
+        self._how = how
+        self.tokens_BT = torch.zeros(B, T, dtype=torch.long, device=device)
+        self.logprobs_BT = torch.zeros(B, T, device=device)
+        self.lengths_B = torch.zeros(B, dtype=torch.long, device=device)
+        self.reused_B = torch.zeros(B, dtype=torch.long, device=device)
+        self.top_ids_BTk = torch.zeros(B, T, k, dtype=torch.long, device=device)
+        self.top_probs_BTk = torch.zeros(B, T, k, device=device)
+
+    def append(self, rows: Tensor, chosen: Chosen, which: Tensor) -> None:
+        """Add to each of `rows` the token that `chosen` has for it, where `which` is true."""
+        at = self.lengths_B[rows]
+        self.tokens_BT[rows, at] = chosen.tokens[which]
+        self.logprobs_BT[rows, at] = chosen.logprobs[which]
+        if chosen.noted is not None:
+            self.note(rows, at, Noted(chosen.noted.ids[which], chosen.noted.probs[which]))
+        self.lengths_B[rows] = at + 1
+
+    def note(self, rows: Tensor, at: Tensor, noted: Noted) -> None:
+        """Keep what drafts note of place `at` of `rows`."""
+        k = noted.ids.shape[1]  # the vocabulary may be smaller than what is asked for
+        self.top_ids_BTk[rows, at, :k] = noted.ids
+        self.top_probs_BTk[rows, at, :k] = noted.probs
+
+    def samples(self) -> list[Sample]:
+        """All completions, finished."""
+        stops = set(self._how.stop_ids)
+        lengths = self.lengths_B.tolist()
+        tables = (self.tokens_BT.tolist(), self.logprobs_BT.tolist(), self.reused_B.tolist())
+        drafts = (
+            self._drafts(lengths, tables[0]) if self._how.draft_top_k else [None] * len(lengths)
+        )
+        samples = []
+        for length, draft, tokens, logprobs, reused in zip(lengths, drafts, *tables, strict=True):
+            kept = tuple(tokens[:length])
+            reason = "stop" if kept[-1] in stops else "length"
+            samples.append(Sample(kept, tuple(logprobs[:length]), reason, reused, draft))  # type: ignore[arg-type]
+        return samples
+
+    def _drafts(self, lengths: list[int], tokens: list[list[int]]) -> list[Draft]:
+        counts_BT = (self.top_probs_BTk > 0).sum(dim=-1).tolist()
+        logprobs_BTk = self.top_probs_BTk.log().tolist()
+        drafts = []
+        for i, (length, ids_Tk) in enumerate(zip(lengths, self.top_ids_BTk.tolist(), strict=True)):
+            counts = counts_BT[i][:length]
+            ids = (tuple(row[:c]) for row, c in zip(ids_Tk, counts, strict=False))
+            logprobs = (tuple(row[:c]) for row, c in zip(logprobs_BTk[i], counts, strict=False))
+            drafts.append(Draft(tuple(tokens[i][:length]), tuple(ids), tuple(logprobs)))
+        return drafts
