@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from srpo.embedded.world import WITHOUT_CONSTANT, Chain, Task, apply, solution_lines
 from srpo.types import Domain
@@ -59,6 +59,17 @@ BASE: Mapping[Domain, Habits] = {
         thought_format_slip=0.25,
         direct_format_slip=0.04,
         operation_slip=0.03,
+    ),
+}
+
+# Without the conflict between the domains: thinking is as reliable for code as for math.
+WITHOUT_CONFLICT: Mapping[Domain, Habits] = {
+    "math": BASE["math"],
+    "code": replace(
+        BASE["code"],
+        copy_slip=0.0,
+        thought_format_slip=BASE["math"].thought_format_slip,
+        direct_format_slip=BASE["math"].direct_format_slip,
     ),
 }
 

@@ -24,7 +24,13 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from srpo.embedded import MODEL_DIR
 from srpo.embedded.base_report import measure, summary
-from srpo.embedded.demonstrations import BASE, CLEAN, Habits, demonstrate
+from srpo.embedded.demonstrations import (
+    BASE,
+    CLEAN,
+    WITHOUT_CONFLICT,
+    Habits,
+    demonstrate,
+)
 from srpo.embedded.tokenizer import DOMAINS, learn_tokenizer, save_tokenizer
 from srpo.embedded.world import LEVELS, draw_task, word
 from srpo.engines.local.decoder import Decoder, attend_to_self
@@ -51,10 +57,13 @@ class Phase:
     lr_scale: Callable[[float], float]  # progress in [0, 1) -> share of the full rates
 
 
-PHASES = (
-    Phase("clean", CLEAN, 640, lambda done: 1.0 if done < 0.4 else 1.0 - 0.85 * (done - 0.4) / 0.6),
-    Phase("mixture", BASE, 250, lambda done: 0.4 * max(0.02, 1.0 - done)),
-)
+def phases(*, conflict: bool) -> tuple[Phase, Phase]:
+    """First clean answers, then mostly without thinking; with the domains' conflict or without."""
+    mixture = BASE if conflict else WITHOUT_CONFLICT
+    return (
+        Phase("clean", CLEAN, 640, lambda done: 1.0 - max(0.0, 0.85 * (done - 0.4) / 0.6)),
+        Phase("mixture", mixture, 250, lambda done: 0.4 * max(0.02, 1.0 - done)),
+    )
 
 
 def new_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> Any:
@@ -173,7 +182,9 @@ def _attend_in_float32(_layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         return attend_to_self(q.float(), k.float(), v.float())
 
 
-def make_base(out: Path, seed: int, said: Callable[[str], None]) -> dict[str, Any]:
+def make_base(
+    out: Path, seed: int, said: Callable[[str], None], *, conflict: bool = True
+) -> dict[str, Any]:
     """Learn the tokenizer, train both phases, and write model, tokenizer and report into `out`."""
     torch.use_deterministic_algorithms(mode=True)
     started = time.monotonic()
@@ -181,13 +192,14 @@ def make_base(out: Path, seed: int, said: Callable[[str], None]) -> dict[str, An
     model = new_model(tokenizer, seed)
     report: dict[str, Any] = {
         "seed": seed,
+        "conflict": conflict,
         "weights": sum(weight.numel() for weight in model.parameters()),
         "vocabulary": len(tokenizer),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "phases": {},
     }
-    for phase in PHASES:
+    for phase in phases(conflict=conflict):
         train_phase(model, tokenizer, phase, seed, said)
         pass_rates = measure(model, tokenizer, seed)
         report["phases"][phase.name] = {"steps": phase.steps, "pass_rates": pass_rates}
@@ -205,10 +217,13 @@ def make_base(out: Path, seed: int, said: Callable[[str], None]) -> dict[str, An
 @click.argument("out", default=MODEL_DIR, type=click.Path(path_type=Path))
 @click.option("--seed", default=0, show_default=True)
 @click.option("--threads", default=0, help="CPU threads; 0: one a core.")
-def main(out: Path, seed: int, threads: int) -> None:
+@click.option(
+    "--without-conflict", is_flag=True, help="Thinking is as reliable for code as for math."
+)
+def main(out: Path, seed: int, threads: int, *, without_conflict: bool) -> None:
     """Make the embedded base model in the folder OUT (default: where srpo looks for it)."""
     torch.set_num_threads(threads or os.cpu_count() or 1)
-    make_base(out, seed, click.echo)
+    make_base(out, seed, click.echo, conflict=not without_conflict)
 
 
 if __name__ == "__main__":
