@@ -20,7 +20,7 @@ ROOMS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "the way of the data",
         (
             "problems", "selection", "prompts", "rollouts", "rewards", "sandbox", "advantages",
-            "batching", "history", "schedule", "figures", "watcher",
+            "batching", "subsets", "account", "history", "schedule", "figures", "watcher",
         ),
     ),
     ("machines", ("engines.local", "engines.scripted", "embedded", "rundir", "checkpoints")),
