@@ -42,6 +42,7 @@ class RunState:
     memory: dict[str, dict[str, Any]] = field(default_factory=dict)  # of earlier stages, by set
     unfilled: int = 0  # places that dynamic sampling could not fill, in earlier stages
     grader: dict[str, Any] = field(default_factory=dict)  # which tests failed how often
+    answers: dict[str, Any] = field(default_factory=dict)  # own correct answers to hard problems
     ending: str = ""  # the sentence the run ended with; empty while it goes on
 
 

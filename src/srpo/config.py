@@ -193,7 +193,11 @@ class OptimizerConfig(Section):
     eps: float = Field(1e-8, gt=0, description="added to the second moment's root")
     weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay")
     max_grad_norm: float = Field(1.0, ge=0, description="gradient norm is clipped to it; 0: not")
-    warmup_steps: NotNegative = Field(0, description="linear warm-up, once, at the run's start")
+    warmup_steps: NotNegative = Field(0, description="linear warm-up, once, over the first updates")
+    minibatches: Positive = Field(
+        1, description="a step's groups are cut into so many parts, one update each (ours: 1)"
+    )
+    passes: Positive = Field(1, description="times that a step's rollouts are trained on (ours: 1)")
 
 
 class SelectionConfig(Section):
@@ -201,6 +205,9 @@ class SelectionConfig(Section):
 
     rule: Literal["uniform", "resampling", "mopps", "dps", "soft-drop", "spaced"] = Field(
         "resampling", description="resampling is the paper's: drop what every rollout solved"
+    )
+    shares: Literal["declared", "in-play"] = Field(
+        "declared", description="sets share a step as declared, or by what each has left in play"
     )
     floor: NotNegative = Field(
         0, description="a set's pool never falls below this; 0: one step's share of the set"
@@ -309,6 +316,11 @@ class Config(Section):
                     f"{name} is {size}; it must be less than stage.{number}.group_size, "
                     f"{stage.group_size}"
                 )
+        if self.optimizer.minibatches > stage.problems_per_step:
+            raise ValueError(
+                f"optimizer.minibatches is {self.optimizer.minibatches}, more than "
+                f"stage.{number}.problems_per_step, {stage.problems_per_step}"
+            )
 
 
 def with_mixed_stages(config: Config) -> Config:

@@ -50,6 +50,7 @@ class StepFigures:
     total_tokens: int
     total_rollouts: int
     seconds: dict[str, float]  # of each phase of the step
+    budget_share: float | None = None  # of the run's budget that is spent; None: it has none
 
     @property
     def step_s(self) -> float:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from srpo.figures import DomainFigures, StepFigures, count_outcomes, count_verdicts, domain_figures
 from srpo.history import When
+from srpo.schedule import share_spent
 from srpo.selection import Selection
 from srpo.selection.rule import Decision, Resampled
 from srpo.session import Session
@@ -41,11 +42,11 @@ def close_step(
     state.progress = state.progress.after_step(overall.reward, had_signal=had_signal)
     when = When(step=state.step, epoch=state.epoch, stage=state.stage)
     decisions = _end_epoch(s, selection) if selection.epoch_done else []
-    state.selection = selection.state_dict()
     state.train_s += sum(seconds.values())
     figures = _figures(s, selection, when, groups, overall, update, decisions, seconds)
     s.grader.observe(groups)
-    state.grader = s.grader.state_dict()
+    if s.config.reuse.prefixes:
+        s.answers.observe(groups)
     s.run.write_rollouts(when.step, when.epoch, groups)
     s.ask_second_opinion(groups, when.step)
     s.run.append_metrics(figures.metrics())
@@ -121,4 +122,5 @@ def _figures(
         total_tokens=s.state.total_tokens,
         total_rollouts=s.state.total_rollouts,
         seconds=seconds,
+        budget_share=share_spent(s.budget_accounts),
     )

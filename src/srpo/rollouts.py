@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from srpo.engines import Engine
 from srpo.prompts import Prompter
-from srpo.types import Group, Problem, Request, Rollout, Sample, Sampling
+from srpo.types import Draft, Group, Problem, Request, Rollout, Sample, Sampling
 
 
 def sample_groups(
@@ -20,14 +20,8 @@ def sample_groups(
     policy_version: int,
 ) -> list[Group]:
     """`group_size` fresh rollouts of each problem, ungraded, in order. No problems, no groups."""
-    if not problems:
-        return []
-    prompts = [prompter.prompt_of(problem) for problem in problems]
-    drawn = engine.sample(prompts, group_size, how)
-    return [
-        Group(problem, prompt, tuple(_rollout(prompter, s) for s in samples), policy_version)
-        for problem, prompt, samples in zip(problems, prompts, drawn, strict=True)
-    ]
+    requests = [Request(problem, group_size, "") for problem in problems]
+    return draw_requests(engine, prompter, requests, how, policy_version)
 
 
 def draw_requests(
@@ -36,18 +30,26 @@ def draw_requests(
     requests: Sequence[Request],
     how: Sampling,
     policy_version: int,
+    drafts: Callable[[Group, int], Sequence[Draft | None]] | None = None,
 ) -> list[Group]:
     """Fresh rollouts for every request, ungraded, in order: one call of the engine for each count.
 
-    No two requests may be for the same problem.
+    `drafts` gives at most so many drafts for an empty group. No two requests may be for the same
+    problem.
     """
     groups: dict[str, Group] = {}
     for count in dict.fromkeys(request.count for request in requests):
-        alike = [request for request in requests if request.count == count]
-        problems = [request.problem for request in alike]
-        drawn = sample_groups(engine, prompter, problems, count, how, policy_version)
-        for request, group in zip(alike, drawn, strict=True):
-            groups[group.problem.id] = replace(group, why=request.why)
+        empty = [
+            _empty(prompter, request, policy_version)
+            for request in requests
+            if request.count == count
+        ]
+        prompts = [group.prompt for group in empty]
+        begun = [drafts(group, count) for group in empty] if drafts else None
+        drawn = engine.sample(prompts, count, how, begun)
+        for group, samples in zip(empty, drawn, strict=True):
+            rollouts = tuple(_rollout(prompter, sample, group.prefix) for sample in samples)
+            groups[group.problem.id] = replace(group, rollouts=rollouts)
     return [groups[request.problem.id] for request in requests]
 
 
@@ -74,10 +76,18 @@ def derive_seed(*parts: object) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
-def _rollout(prompter: Prompter, sample: Sample) -> Rollout:
+def _empty(prompter: Prompter, request: Request, policy_version: int) -> Group:
+    prompt = (*prompter.prompt_of(request.problem), *request.prefix)
+    return Group(request.problem, prompt, (), policy_version, request.why, request.prefix)
+
+
+def _rollout(prompter: Prompter, sample: Sample, prefix: Sequence[int]) -> Rollout:
+    whole = replace(sample, tokens=(*prefix, *sample.tokens)) if prefix else sample
     return Rollout(
         tokens=sample.tokens,
-        text=prompter.completion_text(sample),
+        text=prompter.completion_text(whole),
         sampler_logprobs=sample.logprobs,
         stop_reason=sample.stop_reason,
+        num_reused=sample.num_reused,
+        draft=sample.draft,
     )

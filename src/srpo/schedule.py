@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 SMOOTHING = 0.9  # of the exponential mean: about the last ten steps count
@@ -55,6 +56,17 @@ class Progress:
             idle_epochs=idle,
             epoch_had_signal=False,
         )
+
+
+def share_spent(accounts: Iterable[tuple[int, int]]) -> float | None:
+    """How much of a budget is spent, by (limit, spent) pairs: the least of the shares.
+
+    A budget is spent when all of it is. Limits of 0 do not count; None if none counts.
+
+    >>> share_spent([(1000, 500), (200, 150), (0, 99)])
+    0.5
+    """
+    return min((spent / limit for limit, spent in accounts if limit), default=None)
 
 
 @dataclass(frozen=True, slots=True)

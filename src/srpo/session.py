@@ -17,6 +17,7 @@ from srpo.embedded.world import generate
 from srpo.engines import Engine, ModelOpener
 from srpo.errors import ConfigError, RunDirectoryError
 from srpo.history import Ledger
+from srpo.prefixes import OwnAnswers
 from srpo.problems import hold_out, read_problems
 from srpo.prompts import Prompter
 from srpo.rewards import Grader
@@ -69,8 +70,17 @@ class Session:
     grader: Grader
     ledger: Ledger
     watcher: Watcher
+    reference: Engine | None = None  # the first weights, never trained, for the KL term
+    answers: OwnAnswers = field(default_factory=OwnAnswers)
+    selection: Selection | None = None  # of the stage in progress
     state: RunState = field(default_factory=RunState)
     events: list[tuple[str, str]] = field(default_factory=list)  # not yet in the ledger
+
+    @property
+    def budget_accounts(self) -> list[tuple[int, int]]:
+        """(limit, spent) of rollouts and of generated tokens; limit 0: not counted."""
+        budget, state = self.config.budget, self.state
+        return [(budget.rollouts, state.total_rollouts), (budget.tokens, state.total_tokens)]
 
     def tell(self, kind: str, text: str) -> None:
         """Say a sentence to whoever looks on, and keep it for the ledger."""
@@ -88,13 +98,24 @@ class Session:
             max_tokens=stage.max_completion_tokens,
         )
 
-    def restore_grader(self) -> None:
-        """Go on with what the grader had counted. RunDirectoryError if that cannot be read."""
-        if self.state.grader:
-            try:
+    def snapshot(self) -> RunState:
+        """The state with all that was counted and remembered since, as a checkpoint keeps it."""
+        if self.selection is not None:
+            self.state.selection = self.selection.state_dict()
+        self.state.grader = self.grader.state_dict()
+        if self.config.reuse.prefixes:
+            self.state.answers = self.answers.state_dict()
+        return self.state
+
+    def restore(self) -> None:
+        """Go on with what was counted and remembered. RunDirectoryError if it cannot be read."""
+        try:
+            if self.state.grader:
                 self.grader.load_state_dict(self.state.grader)
-            except (ValueError, TypeError, AttributeError) as error:
-                raise RunDirectoryError(f"{self.run.root}: checkpoint: {error}") from None
+            if self.state.answers:
+                self.answers.load_state_dict(self.state.answers)
+        except (ValueError, TypeError, AttributeError, KeyError) as error:
+            raise RunDirectoryError(f"{self.run.root}: checkpoint: {error}") from None
 
     def ask_second_opinion(self, groups: Sequence[Group], step: int) -> None:
         """Let another grader check a sample of the step's math answers, and write what it said."""
@@ -216,6 +237,8 @@ def _open_session(
     session = Session(
         config, run, sets, model.tokenizer, prompter, model.engine, grader, ledger, watcher
     )
+    if config.loss.kl_weight:
+        session.reference = open_model(config, RunDirectory(root).checkpoints).engine
     for note in sets.notes:
         session.tell("problems", note)
     if isolation:

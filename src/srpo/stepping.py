@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
+import random
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
-from srpo.batching import token_mean_data, with_advantages
+from srpo.batching import kl_terms, probes, training_data, with_advantages
 from srpo.config import StageConfig
 from srpo.recording import Update
 from srpo.rollouts import derive_seed, draw_requests, joined
 from srpo.selection import Selection
 from srpo.session import Session
-from srpo.types import Adam, Clip, Datum, Group, Sampling
+from srpo.subsets import with_subset
+from srpo.types import Adam, Clip, Datum, Group, Request, Sampling
 
 
 def roll_out(
@@ -24,6 +28,7 @@ def roll_out(
     while True:
         with timed(s, seconds, "selecting"):
             requests = selection.ask(groups)
+            requests = _begun_with_prefixes(s, requests, groups)
         if not requests:
             return groups
         with timed(s, seconds, "sampling"):
@@ -35,34 +40,86 @@ def roll_out(
         number += 1
 
 
+def _begun_with_prefixes(
+    s: Session, requests: Sequence[Request], groups: Sequence[Group]
+) -> list[Request]:
+    """Requests for problems that fail now begin with part of an own correct answer, if so set.
+
+    The rest of a group begins as its pilot did.
+    """
+    if not s.config.reuse.prefixes:
+        return list(requests)
+    pilots = {group.problem.id: group for group in groups}
+    rest = [r for r in requests if r.problem.id in pilots]
+    new = [r for r in requests if r.problem.id not in pilots]
+    rng = random.Random(derive_seed(s.config.seed, "prefixes", s.state.step + 1, len(groups)))
+    begun = [replace(r, prefix=pilots[r.problem.id].prefix) for r in rest]
+    return begun + s.answers.begun(new, rng)
+
+
 def update(s: Session, stage: StageConfig, groups: Sequence[Group]) -> Update:
-    """One optimizer step on the groups with a signal; none, and an event, if there are none."""
+    """Optimizer steps on the groups with a signal; none, and an event, if there are none.
+
+    One, unless the groups are cut into minibatches or trained on in several passes.
+    """
     rate = _learning_rate(s, stage)
-    data = token_mean_data(groups, stage.temperature)
-    if not data:
+    config = s.config.optimizer
+    parts = [groups[first :: config.minibatches] for first in range(config.minibatches)]
+    batches = [data for part in parts if (data := _training_data(s, stage, part))]
+    if not batches:
         s.tell("no_signal", f"step {s.state.step + 1}: no group had a signal; no update")
         return Update(rate)
     clip = Clip(s.config.loss.clip_low, s.config.loss.clip_high)
-    logprobs = s.engine.forward_backward(data, clip)
-    config = s.config.optimizer
-    done = s.engine.optim_step(
-        Adam(
-            lr=rate,
-            betas=(config.beta1, config.beta2),
-            eps=config.eps,
-            weight_decay=config.weight_decay,
-            max_grad_norm=config.max_grad_norm,
-        )
-    )
-    s.state.policy_version += 1
-    return Update(rate, grad_norm=done["grad_norm"], logprob_gap=_widest_gap(data, logprobs))
+    norms: list[float] = []
+    gap = 0.0
+    for data in batches * config.passes:
+        logprobs = s.engine.forward_backward(data, clip)
+        if not norms:  # later ones are meant to differ: the policy has moved on
+            gap = _widest_gap(data, logprobs)
+        norms.append(s.engine.optim_step(_adam(s, _learning_rate(s, stage)))["grad_norm"])
+        s.state.policy_version += 1
+    return Update(rate, grad_norm=math.fsum(norms) / len(norms), logprob_gap=gap)
 
 
 def with_stage_advantages(s: Session, stage: StageConfig, group: Group) -> Group:
     """The group with advantages, as the config's loss and the stage's penalty have it."""
     loss = s.config.loss
     mask = loss.mask_truncated and stage.reward.overlong == "mask"
-    return with_advantages(group, mask_truncated=mask, count_truncated=loss.count_truncated)
+    return with_advantages(
+        with_subset(group, loss.subset) if loss.subset else group,
+        mask_truncated=mask,
+        count_truncated=loss.count_truncated,
+        scale_by_std=loss.scale_by_std,
+    )
+
+
+def _training_data(s: Session, stage: StageConfig, groups: Sequence[Group]) -> list[Datum]:
+    """Data of some groups, averaged as the loss has it, with the KL term if it has one."""
+    loss = s.config.loss
+    terms = None
+    if s.reference is not None:
+        asked = probes(groups, stage.temperature, loss.average_over)
+        rows = s.reference.forward_backward(asked, Clip(loss.clip_low, loss.clip_high))
+        terms = kl_terms(asked, rows, loss.kl_weight)
+    return training_data(
+        groups,
+        stage.temperature,
+        average=loss.average,
+        over=loss.average_over,
+        max_tokens=stage.max_completion_tokens,
+        kl=terms,
+    )
+
+
+def _adam(s: Session, rate: float) -> Adam:
+    config = s.config.optimizer
+    return Adam(
+        lr=rate,
+        betas=(config.beta1, config.beta2),
+        eps=config.eps,
+        weight_decay=config.weight_decay,
+        max_grad_norm=config.max_grad_norm,
+    )
 
 
 def sampling_of(s: Session, stage: StageConfig, *purpose: object) -> Sampling:

@@ -20,7 +20,7 @@ from srpo.interrupts import Interrupts
 from srpo.recording import close_step, tell_revived
 from srpo.rollouts import derive_seed
 from srpo.rundir import RunDirectory, next_free
-from srpo.schedule import Progress, Switch
+from srpo.schedule import Progress, Switch, share_spent
 from srpo.selection import Selection
 from srpo.session import Session, open_selection, open_session
 from srpo.stepping import roll_out, timed, update, with_stage_advantages
@@ -118,7 +118,7 @@ def _resume(root: Path, watcher: Watcher, open_model: ModelOpener) -> Session:
     if checkpoints:
         session.state = read_state(checkpoints[-1])
         session.engine.load(str(checkpoints[-1]))
-        session.restore_grader()
+        session.restore()
     step = session.state.step
     if not session.state.ending:
         run.forget_after(step)
@@ -147,7 +147,7 @@ def _run(s: Session, interrupts: Interrupts) -> Run:
         s.state.ending = ending
         write_report(s.run, s.config, s.state, s.ledger)
     s.ledger.record_events(s.state.step, s.events)
-    folder = write_checkpoint(s.run, s.engine, s.tokenizer, s.state)
+    folder = write_checkpoint(s.run, s.engine, s.tokenizer, s.snapshot())
     remove_old(s.run, s.config.checkpoint.keep_last)
     return _result(s, folder, interrupts)
 
@@ -204,7 +204,7 @@ def _open_stage(s: Session, number: int) -> Selection:
         if state.progress.steps_in_epoch:  # a switch in the middle of an epoch ends it
             state.epoch += 1
         state.stage, state.progress, state.selection = number, Progress(), None
-    selection = open_selection(s, number)
+    selection = s.selection = open_selection(s, number)
     if fresh:
         counts = f"{selection.num_kept} problems in play, {selection.num_dropped} dropped"
         s.tell("stage", f"stage {number} ({stage.name}) begins: {counts}")
@@ -232,15 +232,11 @@ def _ending(s: Session, *, exhausted: bool) -> str:
 
 def _budget_spent(s: Session) -> str:
     """The sentence that the run ends with if all of its budget is spent; else empty."""
-    budget, state = s.config.budget, s.state
-    wanted = [
-        (budget.rollouts, state.total_rollouts, "rollouts"),
-        (budget.tokens, state.total_tokens, "generated tokens"),
-    ]
-    counted = [(limit, spent, what) for limit, spent, what in wanted if limit]
-    if not counted or any(spent < limit for limit, spent, _ in counted):
+    if (share_spent(s.budget_accounts) or 0.0) < 1.0:
         return ""
-    spent = " and ".join(f"{limit:,} {what}" for limit, _, what in counted)
+    names = ("rollouts", "generated tokens")
+    accounts = zip(s.budget_accounts, names, strict=True)
+    spent = " and ".join(f"{limit:,} {what}" for (limit, _), what in accounts if limit)
     return f"The run is complete: its budget of {spent} is spent."
 
 
@@ -294,5 +290,5 @@ def _save_when_due(s: Session) -> None:
         _evaluate_along_the_way(s)
     every = s.config.checkpoint.every_steps
     if every and step % every == 0:
-        write_checkpoint(s.run, s.engine, s.tokenizer, s.state)
+        write_checkpoint(s.run, s.engine, s.tokenizer, s.snapshot())
         remove_old(s.run, s.config.checkpoint.keep_last)

@@ -143,6 +143,7 @@ class Request:
     problem: Problem
     count: int  # >= 1
     why: str  # a few words, kept in the ledger
+    prefix: tuple[int, ...] = ()  # the start of an own answer, to go on from
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +272,7 @@ class Rollout:
     advantage: float = 0.0
     note: str = ""  # why this verdict, in a few words; may be empty
     num_reused: int = 0  # leading tokens taken over from a draft: verified, not generated
+    draft: Draft | None = None  # the same tokens as a draft for later
     trained: bool = True  # False: left out by the choice of a subset (srpo.subsets)
 
 

@@ -19,7 +19,7 @@ ROOMS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "the way of the data",
         (
-            "problems", "selection", "prompts", "rollouts", "rewards", "sandbox", "advantages",
+            "problems", "selection", "prefixes", "prompts", "rollouts", "rewards", "sandbox", "advantages",
             "batching", "subsets", "account", "history", "schedule", "figures", "watcher",
         ),
     ),

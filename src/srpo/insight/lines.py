@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -30,6 +31,7 @@ class Pace:
         self._done: dict[int, int] = {}
         self._timed_steps = 0
         self._timed_s = 0.0
+        self._budget_share: float | None = None
         earlier = first_step - 1
         for plan in self.stages:
             taken = earlier if plan.steps is None else min(earlier, plan.steps)
@@ -45,6 +47,7 @@ class Pace:
         self._done[figures.stage] = self.done(figures.stage) + 1
         self._timed_steps += 1
         self._timed_s += figures.step_s
+        self._budget_share = figures.budget_share
 
     def done(self, stage: int) -> int:
         """Steps done in a stage."""
@@ -52,7 +55,17 @@ class Pace:
 
     @property
     def steps_left(self) -> int | None:
-        """Steps of this stage and the later ones that are still to do; None if one is open."""
+        """Steps of this stage and the later ones that are still to do; None if one is open.
+
+        With a budget: as many as it will last for, at the pace so far, if that is less.
+        """
+        planned = self._planned_steps_left()
+        if not self._budget_share:
+            return planned
+        lasting = math.ceil(self.last_step * (1.0 / min(1.0, self._budget_share) - 1.0))
+        return lasting if planned is None else min(planned, lasting)
+
+    def _planned_steps_left(self) -> int | None:
         left = 0
         for plan in self.stages:
             if plan.number < self.stage:  # it may have ended early; it is over all the same

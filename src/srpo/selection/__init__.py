@@ -9,6 +9,7 @@ rebuilds the pools.
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from srpo.selection.pilot import Belief, chance_of_mixed
 from srpo.selection.resampling import Resampling
 from srpo.selection.rule import Resampled, Rule, Tally
 from srpo.selection.shares import places, quotas
+from srpo.selection.soft_drop import SoftDrop
 from srpo.selection.spaced import Spaced
 from srpo.types import Group, Problem, Request
 
@@ -43,12 +45,14 @@ class Selection:
         self._size = problems_per_step
         self._group_size = group_size
         self._by_id = {p.id: p for name in self._weights for p in sets[name]}
+        alone = len(self._by_id) == sum(len(sets[name]) for name in self._weights)
+        self._shared = {} if alone else _shared(self._weights, sets)
         self._places = places(self._weights, problems_per_step)
         self._owed: dict[str, float] = {}
         self._beliefs: dict[str, Belief] = {}  # of problems a pilot was drawn for
         self._cut: dict[str, int] = {}  # places of the step in hand, by set
         self._asked: dict[str, str] = {}  # problems of the step in hand -> their set
-        self._declined: set[str] = set()  # of those, the pilots that are not completed
+        self._decided: set[str] = set()  # of those, the pilots that are completed, or never will be
         self._refills = 0  # rounds of refill in the step in hand
         self.unfilled = 0  # places left without a mixed group, in all steps, though refilled
         self.epoch = 1
@@ -71,22 +75,31 @@ class Selection:
         return self._rest_of_groups(groups) or self._refill(groups)
 
     def observe(self, groups: Iterable[Group]) -> None:
-        """Record the accuracy verdicts of a step's groups; the step is over."""
-        tallies = {g.problem.id: Tally(g.num_correct, g.num_gradable) for g in groups}
+        """Record the accuracy verdicts of a step's groups; the step is over.
+
+        What a problem of several sets came to counts for each of them. A group that began with
+        part of an answer says nothing about its problem.
+        """
+        alone = [group for group in groups if not group.prefix]
+        tallies = {g.problem.id: Tally(g.num_correct, g.num_gradable) for g in alone}
+        of_set: dict[str, dict[str, Tally]] = {name: {} for name in self.rules}
+        for problem_id, tally in tallies.items():
+            for name in self._shared.get(problem_id) or (self._asked[problem_id],):
+                of_set[name][problem_id] = tally
         for name, rule in self.rules.items():
-            rule.observe({i: t for i, t in tallies.items() if self._asked.get(i) == name})
+            rule.observe(of_set[name])
         if self._config.pilot:
             for problem_id, tally in tallies.items():
                 belief = self._beliefs.get(problem_id, Belief())
                 self._beliefs[problem_id] = belief.after(tally).faded()
-        self._asked, self._declined, self._cut, self._refills = {}, set(), {}, 0
+        self._asked, self._decided, self._cut, self._refills = {}, set(), {}, 0
 
     def recall(self, epochs: Iterable[Mapping[str, Tally]]) -> None:
         """Begin with another run's history: its epochs in order, problem -> what came of it."""
+        of_set = {n: {*rule.kept, *rule.dropped} for n, rule in self.rules.items()}
         for tallies in epochs:
-            for rule in self.rules.values():
-                mine = {*rule.kept, *rule.dropped}
-                rule.observe({i: tally for i, tally in tallies.items() if i in mine})
+            for name, rule in self.rules.items():
+                rule.observe({i: t for i, t in tallies.items() if i in of_set[name]})
                 rule.end_epoch()
 
     @property
@@ -146,23 +159,30 @@ class Selection:
         self._rng.setstate((version, tuple(internal), gauss))
 
     def _first_round(self) -> list[Request]:
-        self._cut = quotas(self._weights, self._size, self._owed)
-        total = sum(self._weights.values())
-        for name, weight in self._weights.items():
+        weights = self._weights_now()
+        self._cut = quotas(weights, self._size, self._owed)
+        total = sum(weights.values())
+        for name, weight in weights.items():
             share = self._size * weight / total
             self._owed[name] = self._owed.get(name, 0.0) + share - self._cut[name]
         return self._draw(self._cut, "")
+
+    def _weights_now(self) -> dict[str, float]:
+        """The declared weights; by what is in play: each times the part of its set in play."""
+        if self._config.shares == "declared":
+            return self._weights
+        sizes = {n: (len(rule.kept), len(rule.dropped)) for n, rule in self.rules.items()}
+        return {n: w * sizes[n][0] / max(1, sum(sizes[n])) for n, w in self._weights.items()}
 
     def _draw(self, counts: Mapping[str, int], before: str) -> list[Request]:
         """So many problems of each set; `before` is put before the reason of each."""
         asked = []
         for name, count in counts.items():
             for choice in self.rules[name].choose(count, self._asked.keys()):
-                if choice.problem_id not in self._asked:  # two sets may share a problem
-                    self._asked[choice.problem_id] = name
-                    size = self._config.pilot or self._group_size
-                    why = before + choice.why
-                    asked.append(Request(self._by_id[choice.problem_id], size, why))
+                self._asked[choice.problem_id] = name
+                size = self._config.pilot or self._group_size
+                why = before + choice.why
+                asked.append(Request(self._by_id[choice.problem_id], size, why))
         return asked
 
     def _rest_of_groups(self, groups: Sequence[Group]) -> list[Request]:
@@ -170,8 +190,9 @@ class Selection:
         asked = []
         for group in groups:
             rest = self._group_size - len(group.rollouts)
-            if rest <= 0 or group.problem.id in self._declined:
+            if rest <= 0 or group.problem.id in self._decided:
                 continue
+            self._decided.add(group.problem.id)
             belief = self._beliefs.get(group.problem.id, Belief())
             pilot = Tally(group.num_correct, group.num_gradable)
             chance = chance_of_mixed(belief, pilot, rest)
@@ -179,8 +200,6 @@ class Selection:
                 asked.append(
                     Request(group.problem, rest, f"{group.why}; rest, chance {chance:.2f}")
                 )
-            else:
-                self._declined.add(group.problem.id)
         return asked
 
     def _refill(self, groups: Sequence[Group]) -> list[Request]:
@@ -210,4 +229,26 @@ def make_rule(
             return Resampling(name, ids, rng, floor)
         case "spaced":
             return Spaced(name, ids, rng, floor, config.longest_rest)
-    raise AssertionError(config.rule)
+        case "soft-drop":
+            return SoftDrop(name, ids, rng)
+        case "mopps":
+            from srpo.selection.mopps import Mopps  # it loads numpy
+
+            return Mopps(name, ids, rng)
+        case "dps":
+            from srpo.selection.dps import Dps  # it loads numpy
+
+            return Dps(name, ids, rng)
+
+
+def _shared(
+    names: Iterable[str], sets: Mapping[str, Sequence[Problem]]
+) -> dict[str, tuple[str, ...]]:
+    """Problems of more than one set -> their sets, in order."""
+    times = Counter(problem.id for name in names for problem in sets[name])
+    found: dict[str, tuple[str, ...]] = {}
+    for name in names:
+        for problem in sets[name]:
+            if times[problem.id] > 1:
+                found[problem.id] = (*found.get(problem.id, ()), name)
+    return found
