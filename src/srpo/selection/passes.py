@@ -27,7 +27,8 @@ class Pool:
     def draw(self, count: int, without: Set[str] = frozenset()) -> list[str]:
         """The next `count` problems, all different; fewer if the pool has no more.
 
-        Those of `without` keep their place in the pass.
+        Those of `without` keep their place in the pass; they have come in this epoch, for another
+        set or in an earlier round.
         """
         drawn: dict[str, None] = {}
         later: list[str] = []
@@ -41,7 +42,7 @@ class Pool:
             else:
                 drawn[candidate] = None
         self.queue += reversed(later)
-        self.pending.difference_update(drawn)
+        self.pending.difference_update(drawn, without)
         return list(drawn)
 
     def start_epoch(self, ids: Sequence[str]) -> None:
@@ -53,7 +54,8 @@ class Pool:
 
     def state_dict(self) -> dict[str, Any]:
         """What is in play, what is left of the pass, and what has not come in this epoch."""
-        return {"ids": list(self.ids), "queue": list(self.queue), "pending": sorted(self.pending)}
+        pending = [i for i in self.ids if i in self.pending]
+        return {"ids": list(self.ids), "queue": list(self.queue), "pending": pending}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` gave."""
@@ -114,7 +116,7 @@ class Uniform:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """See `Rule.load_state_dict`."""
-        if not self._known.issuperset([*state["pool"]["ids"], *state["dropped"]]):
+        if self._known != {*state["pool"]["ids"], *state["dropped"]}:
             raise ValueError(f"the saved selection of set {self.set_name} is of other problems")
         self.pool.load_state_dict(state["pool"])
         self.counts = {i: Tally(*pair) for i, pair in state["counts"].items()}

@@ -66,5 +66,5 @@ def chance_of_mixed(belief: Belief, pilot: Tally, rest: int) -> float:
         all_correct *= (now.correct + i) / total
         all_wrong *= (now.wrong + i) / total
     if not pilot.gradable:
-        return 1.0 - all_correct - all_wrong
+        return max(0.0, 1.0 - all_correct - all_wrong)
     return 1.0 - (all_correct if pilot.correct else all_wrong)

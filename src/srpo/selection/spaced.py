@@ -70,7 +70,7 @@ class Spaced(Uniform):
     def end_epoch(self) -> list[Resampled]:
         """See `Rule.end_epoch`. If too few stay, those with the shortest rest left come back."""
         decided = [self._decide_waiting(problem_id) for problem_id in self.dropped]
-        decided += [self._decide_seen(problem_id) for problem_id in self.kept]
+        decided += [self._decide_in_play(problem_id) for problem_id in self.kept]
         out = [d for d in decided if d.decision.drops or d.decision is Decision.STAY_DROPPED]
         missing = max(0, self.floor - (len(decided) - len(out)))
         back = {d.problem_id for d in sorted(out, key=self._rest_left)[:missing]}
@@ -115,6 +115,8 @@ class Spaced(Uniform):
         missing = max(0, self.floor - (len(self.kept) - len(dropped)))
         shortest = sorted(dropped, key=lambda i: self._cards[i].rests)
         back = set(shortest[:missing])
+        for problem_id in back:
+            self._cards[problem_id] = Card(self._cards[problem_id].streak)
         self._dropped = [i for i in dropped if i not in back]
         gone = set(self.dropped)
         if dropped:
@@ -124,13 +126,15 @@ class Spaced(Uniform):
         ]
 
     def _decide_waiting(self, problem_id: str) -> Resampled:
+        if problem_id in self.counts:  # it came all the same: in the history of another run
+            return self._decide_in_play(problem_id)
         card = self._cards[problem_id]
         self._cards[problem_id] = Card(card.streak, card.rests - 1)
         rested = card.rests <= 1
         decision = Decision.REVIVE_RESTED if rested else Decision.STAY_DROPPED
         return Resampled(problem_id, self.set_name, decision, 0, 0)
 
-    def _decide_seen(self, problem_id: str) -> Resampled:
+    def _decide_in_play(self, problem_id: str) -> Resampled:
         tally = self.counts.get(problem_id)
         if tally is None:
             return Resampled(problem_id, self.set_name, Decision.KEEP_UNSEEN, 0, 0)
