@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import sqlite3
+import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from srpo.errors import RunDirectoryError
-from srpo.history import DecisionRow, EpochSummary, Ledger, When
-from srpo.selection.rule import Decision, Resampled
+from srpo.history import (
+    DecisionRow,
+    EpochSoFar,
+    EpochSummary,
+    Ledger,
+    ProblemRow,
+    SetSoFar,
+    Totals,
+    When,
+    forecast,
+)
+from srpo.selection.resampling import resample
+from srpo.selection.rule import Decision, Resampled, Tally
 from srpo.types import Group, Problem, Rollout, Verdict
 from tests.factories import code_problem, group, math_problem, rollout
 
@@ -40,7 +55,6 @@ def two_steps(ledger: Ledger) -> None:
         [
             Resampled("aa01", "math", Decision.DROP_ALL_CORRECT, 2, 2),
             Resampled("bb01", "math", Decision.KEEP_ALL_WRONG, 0, 2),
-            Resampled("zz99", "math", Decision.STAY_DROPPED, 0, 0),
         ],
         [("resampling", "epoch 1 ends")],
     )
@@ -48,12 +62,13 @@ def two_steps(ledger: Ledger) -> None:
 
 def test_a_group_becomes_one_row_with_a_count_of_every_verdict(ledger: Ledger) -> None:
     rollouts: tuple[Rollout, ...] = (
-        replace(rollout(Verdict.CORRECT, reward=1.0, tokens=(5, 6, 2)), advantage=0.7),
+        replace(rollout(Verdict.CORRECT, tokens=(5, 6, 2)), advantage=0.7, num_reused=1),
         rollout(Verdict.TRUNCATED, reward=0.0, tokens=(5,) * 4),
         rollout(Verdict.INFRA_ERROR),
         rollout(Verdict.WRONG, reward=0.0),
     )
-    ledger.record_step(STEP_1, [Group(EASY, (7,), rollouts, policy_version=3)], [], [])
+    drawn = Group(EASY, (7,), rollouts, policy_version=3, why="refill 2: in its turn")
+    ledger.record_step(STEP_1, [drawn], [], [])
     (row,), _ = ledger.life_of("aa01")
     assert {name: count for name, count in row.verdicts.items() if count} == {
         "correct": 1,
@@ -63,7 +78,9 @@ def test_a_group_becomes_one_row_with_a_count_of_every_verdict(ledger: Ledger) -
     }
     assert sorted(row.verdicts) == sorted(verdict.value for verdict in Verdict)
     assert (row.step, row.stage, row.epoch, row.policy_version) == (1, 1, 1, 3)
-    assert (row.outcome, row.has_signal, row.tokens) == ("mixed", True, 3 + 4 + 2 + 2)
+    assert (row.outcome, row.has_signal, row.why) == ("mixed", True, "refill 2: in its turn")
+    assert (row.correct, row.gradable) == (1, 3)
+    assert (row.generated, row.reused, row.prefix) == (2 + 4 + 2 + 2, 1, 0)
 
 
 def test_the_life_of_a_problem_is_every_group_and_decision_in_order(ledger: Ledger) -> None:
@@ -74,9 +91,66 @@ def test_the_life_of_a_problem_is_every_group_and_decision_in_order(ledger: Ledg
     assert ledger.life_of("nobody") == ([], [])
 
 
-def test_that_a_dropped_problem_stays_dropped_is_not_written_again(ledger: Ledger) -> None:
+def test_a_decision_that_only_goes_on_is_written_once(ledger: Ledger) -> None:
+    # what is in force is the last one written, and how many there were is counted every time
+    fates = [
+        (Decision.KEEP_MIXED, Decision.DROP_ALL_CORRECT),
+        (Decision.KEEP_MIXED, Decision.STAY_DROPPED),
+        (Decision.KEEP_ALL_WRONG, Decision.STAY_DROPPED),
+        (Decision.KEEP_MIXED, Decision.REVIVE_FLOOR),
+        (Decision.KEEP_MIXED, Decision.REVIVE_FLOOR),
+    ]
+    for epoch, (easy, hard) in enumerate(fates, start=1):
+        decided = [Resampled("aa01", "math", easy, 1, 2), Resampled("bb01", "math", hard, 0, 0)]
+        ledger.record_step(When(step=10 * epoch, epoch=epoch, stage=1), [], decided, [])
+    assert [(row.epoch, row.decision) for row in ledger.life_of("aa01")[1]] == [
+        (1, "keep: mixed"),
+        (3, "keep: all wrong"),
+        (4, "keep: mixed"),
+    ]
+    assert [(row.epoch, row.decision) for row in ledger.life_of("bb01")[1]] == [
+        (1, "drop: all correct"),
+        (2, "stays dropped"),
+        (4, "revive: its set fell below the floor"),
+        (5, "revive: its set fell below the floor"),
+    ]
+    assert [(r.decision, r.problems) for r in ledger.resamplings(epoch=2)] == [
+        ("keep: mixed", 1),
+        ("stays dropped", 1),
+    ]
+    assert len(ledger.resamplings()) == 10
+
+
+def test_a_decision_about_an_unknown_problem_is_a_bug_and_leaves_nothing(ledger: Ledger) -> None:
+    stray = Resampled("zz99", "math", Decision.KEEP_MIXED, 0, 0)
+    with pytest.raises(ValueError, match="does not know"):
+        ledger.record_step(STEP_1, [group([1, 0], EASY)], [stray], [("x", "y")])
+    assert (ledger.epochs(), ledger.events()) == ([], [])
+    two_steps(ledger)  # and the file is not left locked
+
+
+def test_a_problem_may_be_dropped_in_one_set_and_kept_in_another(ledger: Ledger) -> None:
+    both = [
+        Resampled("aa01", "math", Decision.DROP_ALL_CORRECT, 2, 2),
+        Resampled("aa01", "code", Decision.KEEP_MIXED, 1, 2),
+        Resampled("bb01", "math", Decision.DROP_ALL_CORRECT, 2, 2),
+    ]
+    ledger.record_step(STEP_1, [], both, [])
+    assert list(ledger.kept()) == ["aa01", "cc01"]
+
+
+def test_what_came_back_when_a_stage_began_is_told_with_its_first_step(ledger: Ledger) -> None:
     two_steps(ledger)
-    assert ledger.life_of("zz99") == ([], [])
+    assert list(ledger.kept()) == ["bb01", "cc01"]
+    back = [Resampled("aa01", "math", Decision.REVIVE_FLOOR, 0, 0)]
+    first = When(step=3, epoch=2, stage=2)
+    ledger.record_step(first, [group([1, 0], EASY)], [], [], revived_before=back)
+    assert list(ledger.kept()) == ["aa01", "bb01", "cc01"]
+    newest = ledger.newest_epoch()
+    assert newest is not None
+    assert not newest.resampled  # the epoch has only begun
+    ledger.forget_after(2)
+    assert list(ledger.kept()) == ["bb01", "cc01"]
 
 
 def test_epochs_are_summed_by_domain(ledger: Ledger) -> None:
@@ -85,9 +159,9 @@ def test_epochs_are_summed_by_domain(ledger: Ledger) -> None:
     later = When(step=3, epoch=2, stage=2)
     back = Resampled("aa01", "math", Decision.REVIVE_FLOOR, 0, 0)
     ledger.record_step(later, [group([0, 0], HARD)], [back], [])
-    code = EpochSummary(1, 1, "code", 1, 0, 1, 0, 0, tokens=6, dropped=0, revived=0)
-    math = EpochSummary(1, 1, "math", 3, 1, 1, 1, 0, tokens=12, dropped=1, revived=0)
-    second = EpochSummary(2, 2, "math", 1, 0, 0, 1, 0, tokens=4, dropped=0, revived=1)
+    code = EpochSummary(1, 1, "code", 1, 0, 1, 0, 0, tokens=6, reused=0, dropped=0, revived=0)
+    math = EpochSummary(1, 1, "math", 3, 1, 1, 1, 0, tokens=12, reused=0, dropped=1, revived=0)
+    second = EpochSummary(2, 2, "math", 1, 0, 0, 1, 0, tokens=4, reused=0, dropped=0, revived=1)
     assert ledger.epochs() == [code, math, second]
 
 
@@ -98,16 +172,16 @@ def test_the_problems_never_solved_are_counted_among_those_drawn(ledger: Ledger)
 
 
 def test_problems_are_found_by_the_start_of_id_or_given_name(ledger: Ledger) -> None:
-    assert [found[0] for found in ledger.find_problems("aa")] == ["aa01"]
-    assert ledger.find_problems("AIME_1") == [("bb01", "math", "What is 9 * 9?")]
-    assert [found[0] for found in ledger.find_problems("")] == ["aa01", "bb01", "cc01"]
+    assert [found.id for found in ledger.find_problems("aa")] == ["aa01"]
+    assert ledger.find_problems("AIME_1") == [ProblemRow("bb01", "math", "math", "What is 9 * 9?")]
+    assert [found.id for found in ledger.find_problems("")] == ["aa01", "bb01", "cc01"]
     # neither % nor _ stands for other characters
     assert ledger.find_problems("%") == ledger.find_problems("a_0") == []
 
 
 def test_a_problem_that_is_known_stays_as_it_is(ledger: Ledger) -> None:
     ledger.add_problems("math", [replace(EASY, statement="Something else"), *many_problems(3)])
-    assert ledger.find_problems("aa01") == [("aa01", "math", "What is 2 + 2?")]
+    assert ledger.find_problems("aa01") == [ProblemRow("aa01", "math", "math", "What is 2 + 2?")]
     assert len(ledger.find_problems("many")) == 3
 
 
@@ -162,7 +236,7 @@ def test_a_ledger_can_be_read_while_the_run_writes_it(tmp_path: Path) -> None:
         writer.add_problems("math", [EASY])
         writer.record_step(STEP_1, [group([1, 0], EASY)], [], [])
         assert [row.step for row in reader.life_of("aa01")[0]] == [1]
-        with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        with pytest.raises(RunDirectoryError, match="readonly"):
             reader.add_problems("math", [HARD])
 
 
@@ -175,22 +249,110 @@ def test_what_was_written_is_there_when_it_is_opened_again(tmp_path: Path) -> No
         assert [row.step for row in second.life_of("aa01")[0]] == [1, 2]
 
 
-def test_what_is_no_ledger_is_refused_in_one_line(tmp_path: Path) -> None:
-    with pytest.raises(RunDirectoryError, match="no ledger there"):
-        Ledger(tmp_path / "missing.sqlite", read_only=True)
-    text = tmp_path / "notes.txt"
-    text.write_text("not a database, but long enough to be looked at by SQLite\n" * 30)
-    for read_only in (True, False):
-        with pytest.raises(RunDirectoryError, match="not a ledger") as caught:
-            Ledger(text, read_only=read_only)
-        assert "\n" not in str(caught.value)
-    assert text.read_text().startswith("not a database")
+def test_an_epochs_tallies_are_what_selection_would_have_counted(ledger: Ledger) -> None:
+    # EASY came twice in epoch 1: 1 of 2 and 2 of 2. A group with a prefix says nothing of EASY
+    two_steps(ledger)
+    helped = replace(group([1, 1], EASY), prefix=(4, 4, 4))
+    infra = rollout(Verdict.INFRA_ERROR)
+    unsure = Group(HARD, (7,), (infra, *group([0], HARD).rollouts), policy_version=1)
+    ledger.record_step(When(step=3, epoch=2, stage=2), [helped, unsure], [], [])
+    assert list(ledger.tallies()) == [
+        {"aa01": Tally(3, 4), "bb01": Tally(0, 2), "cc01": Tally(1, 3)},
+        {"bb01": Tally(0, 1)},
+    ]
+    assert ledger.life_of("aa01")[0][-1].prefix == 3
 
 
-def test_a_ledger_of_another_version_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "ledger.sqlite"
-    with sqlite3.connect(path) as db:
-        db.execute("PRAGMA user_version = 7")
-    db.close()
-    with pytest.raises(RunDirectoryError, match="schema 7, this srpo reads 1"):
-        Ledger(path)
+def test_never_solved_and_never_gradable_are_not_the_same(ledger: Ledger) -> None:
+    # HARD: 0 of 2. CODE: nothing gradable. EASY is solved only with a prefix, and costs most
+    broken = Group(CODE, (7,), (rollout(Verdict.UNGRADABLE),) * 2, policy_version=0)
+    helped = replace(group([1, 1], EASY), prefix=(4,))
+    ledger.record_step(STEP_1, [group([0, 0], HARD), broken, group([0], EASY)], [], [])
+    ledger.record_step(STEP_2, [helped], [], [])
+    assert list(ledger.never(gradable=True)) == [
+        Totals("aa01", "math", groups=2, correct=0, gradable=1, generated=6),
+        Totals("bb01", "math", groups=1, correct=0, gradable=2, generated=4),
+    ]
+    assert [row.id for row in ledger.never(gradable=False)] == ["cc01"]
+
+
+def test_the_newest_epoch_is_told_set_by_set(ledger: Ledger) -> None:
+    assert ledger.newest_epoch() is None
+    two_steps(ledger)  # its second step ends the epoch, and drops EASY
+    # EASY: 3 of 4; HARD: 0 of 2; CODE: 1 of 3. Two tokens a rollout
+    math = SetSoFar("math", 2, dropped=1, drawn=2, all_correct=0, tokens=12, solved_tokens=0)
+    code = SetSoFar("code", 1, dropped=0, drawn=1, all_correct=0, tokens=6, solved_tokens=0)
+    assert ledger.newest_epoch() == EpochSoFar(1, 1, 2, resampled=True, sets=(math, code))
+    ledger.record_step(When(step=3, epoch=2, stage=1), [group([1, 1], HARD)], [], [])
+    # the code set has not been drawn from in epoch 2
+    math = SetSoFar("math", 2, dropped=1, drawn=1, all_correct=1, tokens=4, solved_tokens=4)
+    code = SetSoFar("code", 1, dropped=0, drawn=0, all_correct=0, tokens=0, solved_tokens=0)
+    assert ledger.newest_epoch() == EpochSoFar(2, 1, 3, resampled=False, sets=(math, code))
+
+
+def test_the_views_say_it_in_plain_words(ledger: Ledger, tmp_path: Path) -> None:
+    two_steps(ledger)
+    with closing(sqlite3.connect(tmp_path / "ledger.sqlite")) as db:
+        seen = db.execute(
+            "SELECT stage, epoch, step, domain, set_name, correct, wrong, generated "
+            "FROM group_rows WHERE problem = 'aa01' ORDER BY step"
+        ).fetchall()
+        assert seen == [(1, 1, 1, "math", "math", 1, 1, 4), (1, 1, 2, "math", "math", 2, 0, 4)]
+        dropped = db.execute("SELECT problem, epoch FROM decision_rows WHERE decision LIKE 'd%'")
+        assert dropped.fetchall() == [("aa01", 1)]
+
+
+TALLIES = st.tuples(st.integers(0, 4), st.integers(0, 4)).map(lambda t: (min(t), max(t)))
+
+
+@given(
+    seen=st.lists(st.none() | TALLIES, max_size=8),
+    num_dropped=st.integers(0, 4),
+    floor=st.integers(0, 14),
+)
+def test_the_preview_counts_what_resampling_then_does(
+    seen: list[tuple[int, int] | None], num_dropped: int, floor: int
+) -> None:
+    pool = [f"p{i}" for i in range(len(seen))]
+    counts = {i: Tally(*pair) for i, pair in zip(pool, seen, strict=True) if pair is not None}
+    dropped = [f"d{i}" for i in range(num_dropped)]
+    size = len(pool) + num_dropped
+    solved = sum(t.gradable > 0 and t.correct == t.gradable for t in counts.values())
+    so_far = SetSoFar("s", size, num_dropped, len(counts), solved, 10 * len(counts), 10 * solved)
+    told = forecast(so_far, floor)
+    done = resample(counts, pool, dropped, min(floor, size), "s")
+    assert told.drops == sum(d.decision.drops for d in done)
+    assert told.comes_back == sum(d.decision.revives for d in done if d.problem_id in dropped)
+    assert told.saved_tokens == 10 * told.drops
+
+
+RECORD = st.tuples(st.integers(0, 2), st.integers(0, 3), st.integers(1, 3))
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    steps=st.lists(st.lists(RECORD, max_size=3, unique_by=lambda r: r[0]), max_size=5),
+    decided=st.lists(st.sampled_from(list(Decision)), min_size=5, max_size=5),
+)
+def test_what_was_recorded_comes_back_and_forgetting_undoes_it(
+    steps: list[list[tuple[int, int, int]]], decided: list[Decision]
+) -> None:
+    problems = (EASY, HARD, CODE)
+    with tempfile.TemporaryDirectory() as folder, Ledger(Path(folder) / "l") as ledger:
+        ledger.add_problems("all", problems)
+        expected: dict[str, list[tuple[int, int]]] = {p.id: [] for p in problems}
+        before = []
+        for step, drawn in enumerate(steps, start=1):
+            before.append((ledger.epochs(), list(ledger.kept()), list(ledger.tallies())))
+            groups = []
+            for index, right, wrong in drawn:
+                groups.append(group([1.0] * right + [0.0] * wrong, problems[index]))
+                expected[problems[index].id].append((step, right))
+            fate = [Resampled(p.id, "all", decided[step - 1], 0, 0) for p in problems]
+            ledger.record_step(When(step, step, 1), groups, fate, [])
+        for problem_id, rows in expected.items():
+            assert [(g.step, g.correct) for g in ledger.life_of(problem_id)[0]] == rows
+        for step in reversed(range(len(steps))):
+            ledger.forget_after(step)
+            told = ledger.epochs(), list(ledger.kept()), list(ledger.tallies())
+            assert told == before[step]

@@ -43,10 +43,10 @@ def print_ledger(ledger: Ledger, console: Console | None = None) -> None:
     console.print(Text(f"{drawn} problems drawn, {never} of them never solved."))
     if drawn:
         console.print(Text("Drawn most often (--problem ID tells what became of one):"))
-    for problem_id, domain, groups, correct in ledger.most_drawn(MOST_DRAWN):
-        times = "once" if groups == 1 else f"{groups} times"
-        answers = f"{correct} correct answer{'' if correct == 1 else 's'}"
-        console.print(Text(f"  {problem_id}  {domain}  {times}, {answers}"))
+    for problem in ledger.most_drawn(MOST_DRAWN):
+        times = "once" if problem.groups == 1 else f"{problem.groups} times"
+        answers = f"{problem.correct} correct answer{'' if problem.correct == 1 else 's'}"
+        console.print(Text(f"  {problem.id}  {problem.domain}  {times}, {answers}"))
 
 
 def print_life(ledger: Ledger, start: str, console: Console | None = None) -> None:
@@ -57,17 +57,17 @@ def print_life(ledger: Ledger, start: str, console: Console | None = None) -> No
     console = console or Console(highlight=False)
     found = ledger.find_problems(start)
     if len(found) != 1:
-        shown = ", ".join(problem_id for problem_id, _, _ in found[:MOST_SHOWN])
+        shown = ", ".join(problem.id for problem in found[:MOST_SHOWN])
         more = f", and {len(found) - MOST_SHOWN} more" if len(found) > MOST_SHOWN else ""
         many = f"{len(found)} problems begin with {start!r}: {shown}{more}"
         raise SrpoError(many if found else f"no problem in the ledger begins with {start!r}")
-    problem_id, domain, statement = found[0]
-    groups, decisions = ledger.life_of(problem_id)
-    console.print(Text(f"{problem_id}  {domain}"))
-    console.print(Text(statement))
+    problem = found[0]
+    groups, decisions = ledger.life_of(problem.id)
+    console.print(Text(f"{problem.id}  {problem.domain}"))
+    console.print(Text(problem.statement))
     console.print()
     lines = [
-        (g.step, 0, f"{_verdicts(g.verdicts)}; {g.outcome}; {short(g.tokens)} tokens")
+        (g.step, 0, f"{_verdicts(g.verdicts)}; {g.outcome}; {short(g.generated)} tokens")
         for g in groups
     ]
     lines += [(d.step, 1, d.decision) for d in decisions]
