@@ -50,6 +50,7 @@ class StepFigures:
     total_tokens: int
     total_rollouts: int
     seconds: dict[str, float]  # of each phase of the step
+    fates: dict[str, int] = field(default_factory=dict)  # tokens, by the names of metrics.jsonl
     budget_share: float | None = None  # of the run's budget that is spent; None: it has none
 
     @property
@@ -84,6 +85,7 @@ class StepFigures:
             "tokens/step": self.step_tokens,
             "tokens/total": self.total_tokens,
             "rollouts/total": self.total_rollouts,
+            **self.fates,
             **{f"seconds/{name}": value for name, value in self.seconds.items()},
         }
 

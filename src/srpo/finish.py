@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+from srpo.account import account_of
 from srpo.checkpoints import RunState
 from srpo.config import Config
 from srpo.figures import evaluation_from
 from srpo.history import Ledger
+from srpo.insight.account_view import account_data
 from srpo.insight.curve import Row, draw_curve
 from srpo.insight.report import report_data, report_text
 from srpo.rundir import RunDirectory
@@ -49,7 +51,10 @@ def write_report(run: RunDirectory, config: Config, state: RunState, ledger: Led
         },
         "ending": state.ending,
     }
-    data = report_data(before, after, run=facts, notes=notes, disagreements=disagreements)
+    account = account_data(account_of(rows, run.read_evaluations()))
+    data = report_data(
+        before, after, run=facts, notes=notes, disagreements=disagreements, account=account
+    )
     run.report_json.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
     run.report_text.write_text(report_text(data), encoding="utf-8")
     draw_curve(rows, stage_starts(config, rows), run.curve, " ".join(notes))

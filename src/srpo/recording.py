@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from srpo.account import fate_metrics
 from srpo.figures import DomainFigures, StepFigures, count_outcomes, count_verdicts, domain_figures
 from srpo.history import When
 from srpo.schedule import share_spent
@@ -122,5 +123,6 @@ def _figures(
         total_tokens=s.state.total_tokens,
         total_rollouts=s.state.total_rollouts,
         seconds=seconds,
+        fates=fate_metrics(groups),
         budget_share=share_spent(s.budget_accounts),
     )

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from srpo.figures import Accuracy, DomainScore, Evaluation
+from srpo.insight.account_view import account_view
 from srpo.insight.lines import one_line, short
 
 SCHEMA = 1
@@ -25,11 +26,13 @@ def report_data(
     run: Mapping[str, object] | None = None,
     notes: Sequence[str] = (),
     disagreements: Sequence[Mapping[str, object]] = (),
+    account: Mapping[str, object] | None = None,
 ) -> dict[str, Any]:
     """The report as plain JSON values; what could not be measured is null.
 
     `run`: facts of the run (name -> JSON value), shown in their order. `before` or `after` is
     None if that evaluation was not made. `disagreements`: what another grader judged otherwise.
+    `account`: what became of the tokens, as `insight.account_view.account_data` gives it.
     """
     return {
         "schema": SCHEMA,
@@ -38,6 +41,7 @@ def report_data(
         "run": _clean(dict(run or {})),
         "notes": list(notes),
         "disagreements": [dict(row) for row in disagreements],
+        "account": None if account is None else dict(account),
     }
 
 
@@ -70,6 +74,8 @@ def report_view(data: Mapping[str, Any]) -> RenderableType:
             Text(),
         ]
     parts.append(_facts(data["run"]))
+    if data.get("account"):
+        parts += [Text(), account_view(data["account"])]
     parts += _disagreements(data.get("disagreements", []))
     if data["notes"]:
         parts += [Text(), *(Text.assemble(("* ", "dim"), note) for note in data["notes"])]
