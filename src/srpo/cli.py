@@ -91,7 +91,10 @@ def _config_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option(
                 "--problems", multiple=True, type=EXISTING, help="JSONL or Parquet; repeatable."
             ),
-            click.option("--algorithm", type=click.Choice(["srpo", "grpo"])),
+            click.option(
+                "--algorithm", type=click.Choice(["srpo", "grpo", "r1-zero", "dapo", "dr-grpo"])
+            ),
+            click.option("--ledger", help="Another run: begin with what its ledger knows."),
             click.option("--seed", type=click.IntRange(min=0)),
             click.option(
                 "--set",
@@ -216,6 +219,7 @@ def _load(
     model: str | None,
     problems: Sequence[Path],
     algorithm: str | None,
+    ledger: str | None,
     seed: int | None,
     settings: Sequence[str],
 ) -> tuple[LoadedConfig, list[str]]:
@@ -227,6 +231,7 @@ def _load(
     given = (
         ("model.name", "--model", model),
         ("algorithm", "--algorithm", algorithm),
+        ("selection.history", "--ledger", ledger),
         ("seed", "--seed", seed),
     )
     flags = [Setting(name, flag, value) for name, flag, value in given if value is not None]

@@ -206,6 +206,9 @@ class SelectionConfig(Section):
     rule: Literal["uniform", "resampling", "mopps", "dps", "soft-drop", "spaced"] = Field(
         "resampling", description="resampling is the paper's: drop what every rollout solved"
     )
+    history: str = Field(
+        "", description="another run directory: begin with what its ledger knows of the problems"
+    )
     shares: Literal["declared", "in-play"] = Field(
         "declared", description="sets share a step as declared, or by what each has left in play"
     )

@@ -6,7 +6,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from srpo.config import Config, SetConfig, StageConfig
 from srpo.embedded.world import generate
 from srpo.engines import Engine, ModelOpener
 from srpo.errors import ConfigError, RunDirectoryError
-from srpo.history import Ledger
+from srpo.history import Ledger, check_same_problems
 from srpo.prefixes import OwnAnswers
 from srpo.problems import hold_out, read_problems
 from srpo.prompts import Prompter
@@ -223,6 +223,10 @@ def _open_session(
     watcher.phase("reading problems")
     sets = load_sets(config, grader.math.check_gold)
     _check_sandbox(config, sets)
+    if config.selection.history:
+        with _other_ledger(config) as ledger:
+            problems = [problem for of_set in sets.train.values() for problem in of_set]
+            sets = replace(sets, notes=(*sets.notes, check_same_problems(ledger, problems)))
     isolation = grader.describe() if sets.has_code else ""
     watcher.phase("loading the model")
     model = open_model(config, RunDirectory(root).checkpoints)
@@ -261,7 +265,15 @@ def open_selection(session: Session, number: int) -> Selection:
     )
     if state.selection is not None:
         selection.load_state_dict(state.selection)
+    elif config.selection.history:
+        with _other_ledger(config) as ledger:
+            selection.recall(ledger.tallies(), skip=state.memory.keys())
     return selection
+
+
+def _other_ledger(config: Config) -> Ledger:
+    """The ledger of the run that selection begins with."""
+    return Ledger(RunDirectory.open(Path(config.selection.history)).ledger, read_only=True)
 
 
 def _load_set(

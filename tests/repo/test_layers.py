@@ -20,7 +20,7 @@ ROOMS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "the way of the data",
         (
             "problems", "selection", "prefixes", "prompts", "rollouts", "rewards", "sandbox", "advantages",
-            "batching", "subsets", "account", "history", "schedule", "account", "figures", "watcher",
+            "batching", "subsets", "account", "history", "schedule", "figures", "watcher",
         ),
     ),
     ("machines", ("engines.local", "engines.scripted", "embedded", "rundir", "checkpoints")),

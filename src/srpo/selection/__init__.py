@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from srpo.config import SelectionConfig
@@ -94,12 +94,16 @@ class Selection:
                 self._beliefs[problem_id] = belief.after(tally).faded()
         self._asked, self._decided, self._cut, self._refills = {}, set(), {}, 0
 
-    def recall(self, epochs: Iterable[Mapping[str, Tally]]) -> None:
-        """Begin with another run's history: its epochs in order, problem -> what came of it."""
-        of_set = {n: {*rule.kept, *rule.dropped} for n, rule in self.rules.items()}
+    def recall(self, epochs: Iterable[Mapping[str, Tally]], skip: Collection[str] = ()) -> None:
+        """Begin with another run's history: its epochs in order, problem -> what came of it.
+
+        `skip`: sets that an earlier stage of this run has learned about since.
+        """
+        rules = {name: rule for name, rule in self.rules.items() if name not in skip}
+        mine = {name: {*rule.kept, *rule.dropped} for name, rule in rules.items()}
         for tallies in epochs:
-            for name, rule in self.rules.items():
-                rule.observe({i: t for i, t in tallies.items() if i in of_set[name]})
+            for name, rule in rules.items():
+                rule.observe({i: tally for i, tally in tallies.items() if i in mine[name]})
                 rule.end_epoch()
 
     @property
