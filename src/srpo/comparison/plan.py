@@ -22,7 +22,7 @@ from srpo.config_base import NotNegative, Positive, Section
 from srpo.config_files import DEMO, Setting, load_config, settings_of
 from srpo.errors import ConfigError
 
-NO_END = 10**9  # steps or epochs that no budget lasts for
+NO_END = 10**9  # epochs that no budget lasts for
 PLAN_WORDS = {  # settings that the plan decides, and what to do instead
     "budget": "write it in [budget]",
     "seed": "write it in seeds",
@@ -206,10 +206,11 @@ def _arm(plan: Plan, arm: ArmPlan, base: Path, path: Path) -> Arm:
     where = f"{path}: arm {arm.name!r}"
     own = list(flat(arm.settings))
     _refuse_of_arm(own, plan, where)
-    given = [*flat(plan.settings), *own]
+    flags = [
+        Setting(name, f"settings {name} =", value) for name, value in (*flat(plan.settings), *own)
+    ]
     if arm.algorithm is not None:
-        given.append(("algorithm", arm.algorithm))
-    flags = [Setting(name, f"settings {name} =", value) for name, value in given]
+        flags.append(Setting("algorithm", "algorithm", arm.algorithm))
     try:
         config = load_config(base, flags).config
     except ConfigError as error:
@@ -222,7 +223,7 @@ def _arm(plan: Plan, arm: ArmPlan, base: Path, path: Path) -> Arm:
 def _for_comparison(config: Config, plan: Plan) -> Config:
     """The config with the plan's budget as its only end, its evaluations, and one thread."""
     last = config.stage[-1].model_copy(
-        update={"steps": NO_END, "epochs": None, "plateau_steps": None}
+        update={"steps": None, "epochs": NO_END, "plateau_steps": None}
     )
     every = {"every_steps": plan.evaluation.every_steps, "test_first": False}
     return config.model_copy(

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +37,7 @@ from srpo.config_files import dump
 from srpo.errors import RunDirectoryError
 from srpo.interrupts import Interrupts
 
+TRAIN = (sys.executable, "-m", "srpo", "train")
 POLL_S = 0.2
 LOOK_S = 2.0  # between looks at how far the running ones are
 TRIES = 2
@@ -86,8 +87,11 @@ class _Running:
 class Runner:
     """Runs what is left of a comparison, at most `cores` runs at a time."""
 
-    def __init__(self, comparison: Comparison, cores: int, onlooker: Onlooker) -> None:
+    def __init__(
+        self, comparison: Comparison, cores: int, onlooker: Onlooker, program: Sequence[str]
+    ) -> None:
         self._comparison = comparison
+        self._program = program
         self._cores = cores
         self._onlooker = onlooker
         self._outcome = Outcome()
@@ -166,7 +170,7 @@ class Runner:
                 if state_of(job) is State.FINISHED:  # by a process that outlived its comparison
                     self._finish(job)
                 else:
-                    self._running.append(_begin(self._comparison, job, lock))
+                    self._running.append(_begin(self._comparison, job, lock, self._program))
             finally:
                 os.close(lock)  # the run has its own copy
 
@@ -228,16 +232,21 @@ class Runner:
 
 
 def run_comparison(
-    comparison: Comparison, cores: int, onlooker: Onlooker, check: Callable[[], None]
+    comparison: Comparison,
+    cores: int,
+    onlooker: Onlooker,
+    check: Callable[[], None],
+    program: Sequence[str] = TRAIN,
 ) -> Outcome:
     """Run what is left, after `check` has looked at the folder. The folder is held meanwhile.
 
-    Raises `RunDirectoryError` if another process is running this comparison.
+    `program` is called as `srpo train` is: with CONFIG --out RUN, or with --resume RUN. Raises
+    `RunDirectoryError` if another process is running this comparison.
     """
     with Interrupts(onlooker.tell) as interrupts, _held(comparison):
         check()
         try:
-            return Runner(comparison, cores, onlooker).run(interrupts)
+            return Runner(comparison, cores, onlooker, program).run(interrupts)
         finally:
             onlooker.stop()
 
@@ -274,7 +283,7 @@ def _lock(comparison: Comparison, job: Job) -> int | None:
     return lock
 
 
-def _begin(comparison: Comparison, job: Job, lock: int) -> _Running:
+def _begin(comparison: Comparison, job: Job, lock: int, program: Sequence[str]) -> _Running:
     """Start a run, or resume it from its last checkpoint. The process keeps `lock` open."""
     if state_of(job) is State.BEGUN:
         arguments = ["--resume", str(job.folder)]
@@ -290,7 +299,7 @@ def _begin(comparison: Comparison, job: Job, lock: int) -> _Running:
     path.parent.mkdir(exist_ok=True)
     log = path.open("a", encoding="utf-8")
     process = subprocess.Popen(
-        [sys.executable, "-m", "srpo", "train", *arguments],
+        [*program, *arguments],
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=subprocess.STDOUT,

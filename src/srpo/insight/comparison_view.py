@@ -207,15 +207,17 @@ def _own_settings(base: Config, config: Config) -> dict[str, str]:
 
     A stage that the baseline does not have is shown by what its last stage has otherwise.
     """
-    theirs, last = settings_of(base), len(base.stage)
-    shown: dict[str, str] = {}
-    for name, value in settings_of(config).items():
+    ours, theirs, last = settings_of(config), settings_of(base), len(base.stage)
+    shown = {name: "not set" for name in theirs if name not in ours}
+    for name, value in ours.items():
         parts = name.split(".")
         like = name
         if parts[0] == "stage" and int(parts[1]) > last:
             like = ".".join(["stage", str(last), *parts[2:]])
         if value != theirs.get(like) or (like != name and parts[-1] == "name"):
-            shown[name] = "until the budget is spent" if value == NO_END else str(value)
+            shown[name] = "not set" if value is None else str(value)
+            if value == NO_END:
+                shown[name] = "until the budget is spent"
     return shown
 
 

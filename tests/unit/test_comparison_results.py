@@ -1,0 +1,226 @@
+"""From run directories to tables: figures worked out by hand from a few validations."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+
+from srpo.comparison.comparing import rewrite_results
+from srpo.comparison.jobs import rate_jobs, result_jobs
+from srpo.comparison.plan import Comparison, load_comparison
+from srpo.comparison.record import keep_plan
+from srpo.comparison.results import Course, best_rate, choose_rate, read_arm, read_run
+from srpo.comparison.statistics import Cost
+from srpo.comparison.summary import summarize
+from srpo.errors import ConfigError, RunDirectoryError
+from srpo.rundir import RunDirectory
+from tests.comparisons import PLAN, RATES, comparison, write_plan, write_run
+
+# three validations: before training, after 400 and after 1200 tokens; the budget is 1000
+TOKENS = [0, 400, 1200]
+PLAIN = {"math": [0.2, 0.6, 1.0], "code": [0.4, 0.5, 0.9]}
+OURS = {"math": [0.2, 1.0, 1.0], "code": [0.4, 0.9, 0.9]}
+
+
+def whole(folder: Path) -> Comparison:
+    """Two arms with two seeds each; ours is quicker by the same in both."""
+    found = comparison(folder)
+    keep_plan(found, lambda _: None)
+    for arm, levels in zip(found.arms, (PLAIN, OURS), strict=True):
+        for job in result_jobs(found, arm, None):
+            write_run(job, TOKENS, levels, {"math": 0.75, "code": 0.5})
+    return found
+
+
+def test_accuracy_at_a_budget_is_that_of_the_last_validation_within_it(tmp_path: Path) -> None:
+    found = whole(tmp_path)
+    run = read_run(result_jobs(found, found.arms[0], None)[0])
+    assert run.course.accuracy_at("tokens", 1000) == {"math": 0.6, "code": 0.5}
+    assert run.course.accuracy_at("tokens", 1200) == {"math": 1.0, "code": 0.9}
+    assert run.course.accuracy_at("rollouts", 20) == {"math": 1.0, "code": 0.9}
+    assert run.test == {"math": 0.75, "code": 0.5}  # and no validation
+
+
+def test_totals_and_shares_are_those_of_the_steps(tmp_path: Path) -> None:
+    found = whole(tmp_path)
+    run = read_run(result_jobs(found, found.arms[0], None)[0])
+    assert (run.rollouts, run.tokens, run.seconds) == (20, 1200, 2)
+    assert run.signal_share == 0.5
+    assert run.gradient_share is None  # these rows do not count it
+
+
+def test_a_target_is_for_the_worst_domain_and_within_the_budget() -> None:
+    course = Course((0, 10, 20), (0, 400, 1200), (0, 1, 2), {d: tuple(v) for d, v in PLAIN.items()})
+    # the lower domain: 0.2, 0.5, 0.9. To 0.7 half of the way from 400 to 1200: 800 tokens
+    assert course.cost_of(0.7, "tokens", 1000).spent == pytest.approx(800)
+    # to 0.8 three quarters of the way: 1000 tokens, 17.5 rollouts, 1.75 s
+    assert course.cost_of(0.8, "tokens", 999) == Cost(999, False)
+    assert course.cost_of(0.8, "rollouts", 0).spent == pytest.approx(17.5)
+    assert course.cost_of(0.8, "seconds", 0).spent == pytest.approx(1.75)
+    # never: what is known to be too little is where it was last looked at
+    assert course.cost_of(0.95, "tokens", 5000) == Cost(1200, False)
+
+
+def test_the_summary_pairs_arms_by_seed(tmp_path: Path) -> None:
+    found = whole(tmp_path)
+    arms = [read_arm(found, arm, None) for arm in found.arms]
+    plain, ours = summarize(arms, "plain", found.plan.budget, (0.7,))
+    assert plain.differences == {} and plain.savings == {}
+    difference = ours.differences["tokens", "math"]  # 1.0 - 0.6 in both seeds
+    assert difference.mean == pytest.approx(0.4) and difference.half == pytest.approx(0.0)
+    # ours: 0.2 to 0.9 over 400 tokens; to 0.7 that is 5/7 of the way. plain: 800
+    assert ours.costs[0.7, "tokens"].mean == pytest.approx(400 * 5 / 7)
+    assert ours.savings[0.7, "tokens"].value == pytest.approx(800 / (400 * 5 / 7))
+
+
+def test_a_budget_that_the_plan_does_not_have_gives_no_column(tmp_path: Path) -> None:
+    found = comparison(tmp_path, PLAN.replace("rollouts = 100\n", ""))
+    for job in result_jobs(found, found.arms[0], None):
+        write_run(job, TOKENS, PLAIN)
+    arms = [read_arm(found, arm, None) for arm in found.arms]
+    summary = summarize(arms, "plain", found.plan.budget, ())[0]
+    assert {where for where, _ in summary.accuracy} == {"tokens"}  # no test either: none was made
+
+
+def test_the_rate_with_the_highest_course_wins_and_a_tie_goes_to_the_smaller() -> None:
+    def course(*levels: float) -> Course:
+        return Course((0, 1, 2), (0, 100, 200), (0, 1, 2), {"math": levels, "code": (1, 1, 1)})
+
+    slow, quick = course(0.0, 0.0, 1.0), course(0.0, 1.0, 1.0)
+    choice = best_rate("a", {1e-4: {1: slow}, 2e-4: {1: quick}, 4e-4: {1: quick}})
+    assert choice.chosen == 2e-4 and not choice.at_edge
+    # slow: a triangle of 100/2 over 200; quick: 100/2 and 100 over 200
+    assert choice.scores == {1e-4: {1: 0.25}, 2e-4: {1: 0.75}, 4e-4: {1: 0.75}}
+
+
+def test_rates_are_compared_up_to_what_all_have_spent() -> None:
+    short = Course((0, 1), (0, 100), (0, 1), {"math": (0.0, 1.0)})
+    long = Course((0, 1, 2), (0, 100, 200), (0, 1, 2), {"math": (0.0, 0.9, 1.0)})
+    choice = best_rate("a", {1e-4: {1: short}, 2e-4: {1: long}})
+    assert choice.end_tokens == 100 and choice.chosen == 1e-4 and choice.at_edge
+
+
+def test_a_rate_is_chosen_without_the_test_and_only_among_whole_ones(tmp_path: Path) -> None:
+    text = PLAN.replace("[budget]", RATES.replace("[1]", "[1, 2]") + "[budget]")
+    found = comparison(tmp_path, text)
+    arm = found.arms[0]
+    jobs = rate_jobs(found, arm)
+    assert choose_rate(found, arm) is None
+    for job in jobs:
+        if (job.rate, job.seed) != (2e-4, 2):  # the better rate lacks a run
+            better = {"math": [0.0, 0.9 if job.rate == 2e-4 else 0.1]}
+            write_run(job, [0, 500], better, {"math": 0.0})
+    choice = choose_rate(found, arm)
+    assert choice is not None and choice.chosen == 1e-4
+    assert choice.scores == {1e-4: {1: pytest.approx(0.05), 2: pytest.approx(0.05)}}
+
+
+def test_a_run_without_validations_is_named(tmp_path: Path) -> None:
+    found = comparison(tmp_path)
+    job = result_jobs(found, found.arms[0], None)[0]
+    write_run(job, [0], {"math": [0.5]})
+    RunDirectory(job.folder).evaluations.unlink()
+    with pytest.raises(RunDirectoryError, match="no validation was made"):
+        read_run(job)
+
+
+def test_the_tables_say_how_much_is_known(tmp_path: Path) -> None:
+    found = whole(tmp_path)
+    # one more seed of each arm; the plain one never arrives within its 1000 tokens
+    more = load_comparison(
+        write_plan(tmp_path, PLAN.replace("[11, 12]", "[11, 12, 13, 14]")), found.out
+    )
+    keep_plan(more, lambda _: None)
+    stuck = {"math": [0.2, 0.3, 0.3], "code": [0.4, 0.4, 0.4]}
+    for arm, levels in zip(more.arms, (stuck, OURS), strict=True):
+        write_run(result_jobs(more, arm, None)[2], TOKENS, levels, {"math": 0.5, "code": 0.5})
+    stream = io.StringIO()
+    rewrite_results(more.path, more.out, stream)
+    text = (more.out / "results.md").read_text()
+    assert "3 of 4" in text and "Not all seeds are there: plain 3 of 4, ours 3 of 4." in text
+    # plain: 800, 800 and more than 1000. ours: 5/7 of 400 = 286
+    assert "| > 867 (2/3) |" in text and "| 286 ±0 |" in text
+    # 2.8, 2.8 and at least 3.5: the third root of 27.44
+    assert "| > 3.02 |" in text
+    assert "scale model" in text
+    rows = list(csv.DictReader(io.StringIO((more.out / "results.csv").read_text())))
+    assert [row["tokens_to_0.7"] for row in rows if row["arm"] == "plain"][2] == ""
+    assert len(rows) == 6
+    data = json.loads((more.out / "results.json").read_text())
+    assert [arm["name"] for arm in data["arms"]] == ["plain", "ours"]
+    assert data["runs"][0]["course"]["tokens"] == TOKENS
+    assert (more.out / "accuracy.png").stat().st_size > 10_000
+    assert ElementTree.parse(more.out / "accuracy.svg").getroot().tag.endswith("svg")
+    assert "Accuracy in %" in stream.getvalue()
+
+
+# --- a plan that changes ------------------------------------------------------------------------
+
+
+def changed(folder: Path, text: str) -> tuple[Comparison, list[str]]:
+    """The comparison of `PLAN`, begun, and then kept again with another plan."""
+    keep_plan(comparison(folder), lambda _: None)
+    told: list[str] = []
+    after = comparison(folder, text)
+    keep_plan(after, told.append)
+    return after, told
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("tokens = 1000", "tokens = 2000", "budget was {'rollouts': 100, 'tokens': 1000} and is"),
+        ("[11, 12]", "[11]", "seed 12 is gone"),
+        ('name = "ours"', 'name = "new"', "arm ours is gone"),
+        ("targets = [0.7]", "targets = [0.8]", "evaluation was"),
+        (
+            'name = "ours"',
+            'name = "ours"\nsettings.reuse.drafts = true',
+            "arm 'ours': reuse.drafts",
+        ),
+        ("seeds = ", 'baseline = "ours"\nseeds = ', "baseline was 'plain' and is 'ours'"),
+        ("[budget]", RATES + "[budget]", "learning_rate was not set and is"),
+    ],
+)
+def test_a_changed_plan_is_refused(tmp_path: Path, old: str, new: str, said: str) -> None:
+    with pytest.raises(ConfigError, match="the plan has changed since") as caught:
+        changed(tmp_path, PLAN.replace(old, new))
+    assert said in str(caught.value) and "\n" not in str(caught.value)
+    assert (tmp_path / "out" / "plan.toml").read_text() == PLAN
+
+
+def test_a_changed_base_is_refused_by_the_setting(tmp_path: Path) -> None:
+    keep_plan(comparison(tmp_path), lambda _: None)
+    base = (tmp_path / "base.toml").read_text().replace("group_size = 2", "group_size = 4")
+    again = load_comparison(write_plan(tmp_path, PLAN, base), tmp_path / "out")
+    with pytest.raises(ConfigError, match=r"group_size was 2 and is 4 \(and 2 more changes\)"):
+        keep_plan(again, lambda _: None)
+
+
+def test_seeds_and_arms_may_be_added_and_that_is_said(tmp_path: Path) -> None:
+    more = PLAN.replace("[11, 12]", "[11, 12, 13]") + '[[arm]]\nname = "third"\n'
+    _, told = changed(tmp_path, more)
+    assert told == [
+        "added since the folder was begun: seed 13",
+        "added since the folder was begun: arm third",
+    ]
+    with pytest.raises(ConfigError, match="seed 13 is gone"):
+        keep_plan(comparison(tmp_path, PLAN), lambda _: None)
+
+
+def test_naming_the_baseline_that_it_was_changes_nothing(tmp_path: Path) -> None:
+    _, told = changed(tmp_path, PLAN.replace("seeds = ", 'baseline = "plain"\nseeds = '))
+    assert told == []
+
+
+def test_a_folder_of_other_things_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.tex").write_text("x")
+    with pytest.raises(RunDirectoryError, match="is no comparison"):
+        keep_plan(comparison(tmp_path), lambda _: None)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["thesis.tex"]
