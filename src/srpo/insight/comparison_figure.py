@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from srpo.comparison.results import ArmFigures, Course
-from srpo.comparison.statistics import estimate
+from srpo.comparison.statistics import estimate, mean_height
 from srpo.comparison.summary import domains_of
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def draw_comparison(
     axes[0].set_ylim(bottom=0, top=1)
     axes[0].set_xlim(left=0)
     axes[0].set_ylabel("validation accuracy", fontsize=10, color=GREY)
-    _write_labels(axes[-1], shown, domains[-1], styles)
+    _write_names(axes[-1], shown, styles)
     lines = textwrap.wrap(f"Mean over seeds, band: 95 % interval. {note}", NOTE_LETTERS)
     figure.text(
         0.6 / size[0], 0.08, "\n".join(lines), fontsize=8, color=GREY, va="top", parse_math=False
@@ -131,32 +131,21 @@ def _dress(ax: Axes, domain: str, targets: Sequence[float]) -> None:
         ax.axhline(target, color=INK, lw=0.9, ls=(0, (1, 2)))
 
 
-def _write_labels(
-    ax: Axes, arms: Sequence[ArmFigures], domain: str, styles: Sequence[Style]
-) -> None:
-    """Names beside the last panel, in the order of the lines' ends, each with its line's dash."""
-    ends = []
-    for arm, style in zip(arms, styles, strict=True):
+def _write_names(ax: Axes, arms: Sequence[ArmFigures], styles: Sequence[Style]) -> None:
+    """Names beside the last panel, the quickest arm first: the highest mean of its worst domain."""
+    end = min((run.course.tokens[-1] for arm in arms for run in arm.runs.values()), default=0.0)
+
+    def height(arm: ArmFigures) -> float:
         courses = [run.course for run in arm.runs.values()]
-        last = estimate([c.accuracy[domain][-1] for c in courses if domain in c.accuracy])
-        ends.append((last.mean if last else 0.0, arm.name, style))
-    height = ax.get_window_extent().height
-    gap = LABEL_PIXELS / height
-    place = -math.inf
-    places = []
-    for value, _, _ in sorted(ends, key=lambda end: end[0]):
-        place = max(value, place + gap)
-        places.append(place)
-    shift = max(0.0, place - 1.0)  # a tall stack starts lower
-    for (_, name, (colour, dash)), y in zip(
-        sorted(ends, key=lambda end: end[0]), places, strict=True
-    ):
-        where = ax.get_yaxis_transform()
-        ax.plot(
-            [1.02, 1.09], [y - shift] * 2, color=colour, ls=dash, lw=2, transform=where,
-            clip_on=False,
-        )  # fmt: skip
+        return math.fsum(mean_height(c.tokens, c.lowest, end) for c in courses) / len(courses)
+
+    order = sorted(zip(arms, styles, strict=True), key=lambda one: height(one[0]), reverse=True)
+    gap = min(LABEL_PIXELS / ax.get_window_extent().height, 1 / max(1, len(arms)))
+    where = ax.transAxes
+    for i, (arm, (colour, dash)) in enumerate(order):
+        y = 1 - gap * i
+        ax.plot([1.02, 1.09], [y, y], color=colour, ls=dash, lw=2, transform=where, clip_on=False)
         ax.text(
-            1.11, y - shift, textwrap.shorten(name, 30, placeholder="…"), transform=where,
+            1.11, y, textwrap.shorten(arm.name, 30, placeholder="…"), transform=where,
             va="center", fontsize=9.5, color=INK, parse_math=False,
         )  # fmt: skip
