@@ -40,7 +40,7 @@ class RunState:
     progress: Progress = field(default_factory=Progress)  # of the stage
     selection: dict[str, Any] | None = None  # of the stage; None before its first step
     memory: dict[str, dict[str, Any]] = field(default_factory=dict)  # of earlier stages, by set
-    unfilled: int = 0  # places that dynamic sampling could not fill, in earlier stages
+    told_unfilled: bool = False  # that dynamic sampling could not fill a step
     grader: dict[str, Any] = field(default_factory=dict)  # which tests failed how often
     answers: dict[str, Any] = field(default_factory=dict)  # own correct answers to hard problems
     ending: str = ""  # the sentence the run ended with; empty while it goes on

@@ -182,6 +182,7 @@ def _train_stages(s: Session, interrupts: Interrupts) -> str:
             groups = [with_stage_advantages(s, stage, group) for group in groups]
             with timed(s, seconds, "updating"):
                 done = update(s, stage, groups)
+            _tell_unfilled(s, selection)
             selection.observe(groups)
             close_step(s, selection, groups, done, seconds)
             _save_when_due(s)
@@ -189,7 +190,7 @@ def _train_stages(s: Session, interrupts: Interrupts) -> str:
                 return ""
             if ending := _budget_spent(s):
                 return ending
-        s.tell("stage", f"stage {number} ({stage.name}) ends: {reason}")
+        s.tell("stage", f"stage {number} ({stage.name}) ends: {reason}{_shortage(selection)}")
         s.ledger.record_events(state.step, s.events)  # of its last step, not of the next stage's
         s.events.clear()
         _leave_stage(s, selection)
@@ -217,7 +218,22 @@ def _open_stage(s: Session, number: int) -> Selection:
 def _leave_stage(s: Session, selection: Selection) -> None:
     """What the stage's selection knows, the next one's begins with."""
     s.state.memory |= selection.memory()
-    s.state.unfilled += selection.unfilled
+
+
+def _tell_unfilled(s: Session, selection: Selection) -> None:
+    """Say the first time that dynamic sampling could not fill a step; the count comes later."""
+    if selection.unfilled and not s.state.told_unfilled:
+        s.state.told_unfilled = True
+        s.tell(
+            "refill",
+            f"step {s.state.step + 1}: refills ran out and {selection.unfilled} places have no "
+            "mixed group; the step trains on what it has (said once; each stage's end counts them)",
+        )
+
+
+def _shortage(selection: Selection) -> str:
+    count = selection.unfilled
+    return f"; refills ran out, and {count} places in all had no mixed group" if count else ""
 
 
 def _ending(s: Session, *, exhausted: bool) -> str:
