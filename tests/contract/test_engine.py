@@ -25,12 +25,12 @@ def scripted(folder: Path) -> Engine:
     return ScriptedEngine(SCRIPT, folder)
 
 
-def tiny_model(kind: str) -> Any:
+def tiny_model(kind: str, **changed: Any) -> Any:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
     torch.manual_seed(0)
-    sizes = {"vocab_size": 32, "max_position_embeddings": 64, "eos_token_id": 2}
+    sizes = {"vocab_size": 32, "max_position_embeddings": 64, "eos_token_id": 2, **changed}
     if kind == "gpt2":
         config = AutoConfig.for_model(
             "gpt2",

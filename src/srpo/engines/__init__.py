@@ -48,7 +48,8 @@ class Engine(Protocol):
         A draft's tokens are verified in one pass and taken over up to the first that is rejected;
         there one is drawn from what the draft left over, and drawing goes on from it. At lenience
         1 the samples are exact draws from the newest weights, if each draft was a draw from what
-        it notes, and is used once. Raises `ValueError` for more drafts than completions.
+        it notes, under another seed, and is used once. Raises `ValueError` for more drafts than
+        completions.
         """
         ...
 
