@@ -224,10 +224,11 @@ def test_a_dropped_problem_saves_its_last_group_in_every_whole_epoch_that_it_res
 
 
 def test_a_problem_that_comes_back_saves_nothing_more() -> None:
-    # dropped at the end of epoch 1, back at the end of epoch 2: it rests in epoch 2 only
-    drawn = [Drawn(1, "a", 40), Drawn(3, "a", 60)]
-    decided = [drop(1, "a"), revive(2, "a"), drop(3, "a"), keep(4, "b")]
-    assert saved_by_resampling(drawn, decided) == {1: 0, 2: 40, 3: 0, 4: 60}
+    # dropped at the end of epoch 1, back at the end of epoch 2: it rests in epoch 2 only, though
+    # epoch 3 does not come to it. Drawn again in epoch 4, with 60 tokens, and dropped
+    drawn = [Drawn(1, "a", 40), Drawn(4, "a", 60)]
+    decided = [drop(1, "a"), revive(2, "a"), keep(3, "b"), drop(4, "a"), keep(5, "b")]
+    assert saved_by_resampling(drawn, decided) == {1: 0, 2: 40, 3: 0, 4: 0, 5: 60}
 
 
 def test_a_problem_that_is_drawn_though_it_was_dropped_is_not_at_rest() -> None:
