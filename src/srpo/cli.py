@@ -15,6 +15,7 @@ from srpo.errors import SrpoError
 
 if TYPE_CHECKING:
     from srpo.config_files import LoadedConfig
+    from srpo.problems.exports import Format
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 EXISTING = click.Path(path_type=Path)
@@ -155,18 +156,30 @@ def plan(**options: Any) -> None:
 
 @commands.command()
 @click.argument("run", type=EXISTING)
-@click.option("--problem", help="The life of one problem: the start of its id or of its name.")
-def ledger(run: Path, problem: str | None) -> None:
-    """Show what became of a run's problems."""
-    from srpo.history import Ledger
-    from srpo.insight.ledger_view import print_ledger, print_life
-    from srpo.rundir import RunDirectory
+@click.option("--problem", metavar="ID", help="One problem's life: the start of its id or name.")
+@click.option("--decisions", is_flag=True, help="What was kept, dropped and revived, and why.")
+@click.option("--epoch", type=click.IntRange(min=1), help="With --decisions: of one epoch, named.")
+@click.option("--never", is_flag=True, help="The problems never solved, and never gradable.")
+@click.option("--preview", is_flag=True, help="What the next resampling would drop and save.")
+@click.option("--export", type=EXISTING, help="Write the kept problems: a new .jsonl or .parquet.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["srpo", "verl", "trl"]),
+    help="With --export: for srpo train --problems (default), verl, or TRL.",
+)
+def ledger(run: Path, epoch: int | None, form: Format | None, **views: Any) -> None:
+    """Show what became of a run's problems: an overview, or one view of it."""
+    from srpo.insight.ledger_command import show_ledger
 
-    with Ledger(RunDirectory.open(run).ledger, read_only=True) as opened:
-        if problem is None:
-            print_ledger(opened)
-        else:
-            print_life(opened, problem)
+    given = [f"--{name}" for name, value in views.items() if value not in (None, False)]
+    if len(given) > 1:
+        raise click.UsageError(f"one view at a time (given: {', '.join(given)})")
+    if epoch is not None and not views["decisions"]:
+        raise click.UsageError("--epoch goes with --decisions")
+    if form is not None and views["export"] is None:
+        raise click.UsageError("--format goes with --export")
+    show_ledger(run, epoch, form or "srpo", **views)
 
 
 @commands.command()

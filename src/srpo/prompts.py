@@ -21,6 +21,13 @@ R1_ZERO = (
 TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|end|>")
 
 
+def question_of(problem: Problem, config: PromptConfig) -> str:
+    """The statement, and the instruction of its domain after it: what a user would say."""
+    math, code = config.math_instruction, config.code_instruction
+    instruction = math if problem.domain == "math" else code
+    return f"{problem.statement}\n{instruction}" if instruction else problem.statement
+
+
 class Prompter:
     """Prompts and texts under one tokenizer and one template. Same problem, same prompt."""
 
@@ -42,13 +49,7 @@ class Prompter:
 
     def text_of(self, problem: Problem) -> str:
         """The whole prompt as text."""
-        instruction = (
-            self._config.math_instruction
-            if problem.domain == "math"
-            else self._config.code_instruction
-        )
-        question = f"{problem.statement}\n{instruction}" if instruction else problem.statement
-        return self._wrap(question)
+        return self._wrap(question_of(problem, self._config))
 
     def prompt_of(self, problem: Problem) -> tuple[int, ...]:
         """The token ids of the prompt."""

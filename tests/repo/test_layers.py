@@ -19,7 +19,7 @@ ROOMS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "the way of the data",
         (
-            "problems", "selection", "prefixes", "prompts", "rollouts", "rewards", "sandbox", "advantages",
+            "problems", "selection", "prefixes", "drafts", "prompts", "rollouts", "rewards", "sandbox", "advantages",
             "batching", "subsets", "account", "history", "schedule", "figures", "watcher",
         ),
     ),
@@ -30,6 +30,7 @@ ROOMS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "over the run",
         (
             "", "embedded.pretrain", "embedded.base_report", "insight.plan_view",
+            "insight.export_view", "insight.ledger_command",
             "insight.run_view", "judging", "comparison", "insight.comparison_view",
             "insight.comparison_figure", "insight.comparison_progress",
         ),

@@ -9,6 +9,7 @@ from srpo.history.another_run import check_same_problems
 from srpo.history.ledger import Ledger
 from srpo.history.preview import Forecast, forecast
 from srpo.history.rows import (
+    Decided,
     DecisionRow,
     EpochSoFar,
     EpochSummary,
@@ -23,6 +24,7 @@ from srpo.history.schema import SCHEMA_VERSION
 
 __all__ = [
     "SCHEMA_VERSION",
+    "Decided",
     "DecisionRow",
     "EpochSoFar",
     "EpochSummary",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from srpo.history.rows import (
+    Decided,
     DecisionRow,
     EpochSoFar,
     EpochSummary,
@@ -74,26 +75,22 @@ class LedgerReader:
             )
         ]
 
-    def decided(
-        self, epoch: int | None, kind: str, limit: int
-    ) -> list[tuple[int, str, str, str, str]]:
-        """(step, id, domain, set, decision) of what was `kind` ("drop" or "revive"), newest first.
-
-        At most `limit` of them.
-        """
-        return list(
-            self._all(
-                "SELECT x.step, p.id, d.text, n.text, w.text FROM decisions x "
+    def decided(self, epoch: int, kind: str, limit: int) -> list[Decided]:
+        """What was decided to "drop" or to "revive" (`kind`) in an epoch; at most `limit`."""
+        return [
+            Decided(*row)
+            for row in self._all(
+                "SELECT p.id, n.text, w.text FROM decisions x "
                 "JOIN problems p ON p.key = x.problem JOIN words w ON w.key = x.decision "
-                "JOIN words d ON d.key = p.domain JOIN words n ON n.key = x.set_name "
-                "WHERE x.decision IN (SELECT key FROM words WHERE text LIKE ?2 || ':%') AND "
-                "x.step IN (SELECT step FROM steps WHERE ?1 IS NULL OR epoch = ?1) "
-                "ORDER BY x.step DESC, p.key LIMIT ?3",
+                "JOIN words n ON n.key = x.set_name "
+                "WHERE x.decision IN (SELECT key FROM words WHERE text LIKE ?2 || ':%') "
+                "AND x.step IN (SELECT step FROM steps WHERE epoch = ?1) "
+                "ORDER BY x.step, x.problem LIMIT ?3",
                 epoch,
                 kind,
                 limit,
             )
-        )
+        ]
 
     # -- problems --------------------------------------------------------------------------------
 
@@ -135,6 +132,22 @@ class LedgerReader:
             )
         ]
         return groups, decisions
+
+    def standing_of(self, problem_id: str) -> dict[int, str]:
+        """Epoch -> what was decided for a problem at its end, for every epoch with a decision.
+
+        A decision that only goes on is written once, so every later resampling of the set has it.
+        """
+        key = self._key_of(problem_id)
+        ends = self._all(
+            "SELECT s.epoch, (SELECT w.text FROM decisions x JOIN words w ON w.key = x.decision "
+            "WHERE x.problem = ?1 AND x.set_name = r.set_name AND x.step <= r.step "
+            "ORDER BY x.step DESC LIMIT 1) FROM (SELECT DISTINCT step, set_name FROM resamplings "
+            "WHERE set_name IN (SELECT set_name FROM decisions WHERE problem = ?1)) r "
+            "JOIN steps s ON s.step = r.step WHERE s.ends_epoch ORDER BY s.step",
+            key,
+        )
+        return {epoch: decision for epoch, decision in ends if decision is not None}
 
     def never_solved(self) -> tuple[int, int]:
         """(problems never solved by any rollout, problems drawn at least once)."""

@@ -76,6 +76,15 @@ class DecisionRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Decided:
+    """One problem that a decision was about."""
+
+    id: str
+    set_name: str
+    decision: str
+
+
+@dataclass(frozen=True, slots=True)
 class Resampling:
     """How many problems of one set got one decision at one step."""
 

@@ -1,13 +1,16 @@
-"""The prompt ledger for a person: epochs in a table, events, and the life of one problem."""
+"""The prompt ledger for a person: a table of epochs, one problem's life, decisions, hard cases."""
 
 from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from srpo.errors import SrpoError
-from srpo.history import Ledger
+from srpo.history import GroupRow, Ledger, ProblemRow, Totals
 from srpo.insight.lines import short
 
 MOST_SHOWN = 10
@@ -16,13 +19,9 @@ MOST_DRAWN = 5
 
 def print_ledger(ledger: Ledger, console: Console | None = None) -> None:
     """One line for each epoch and domain, then what happened, then problems to look at."""
-    console = console or Console(highlight=False)
-    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
-    for name in ("stage", "epoch"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("domain", no_wrap=True)
-    for name in ("groups", "correct", "mixed", "wrong", "ungraded", "drops", "revived", "tokens"):
-        table.add_column(name, justify="right", no_wrap=True)
+    console = console or _console()
+    numbers = ("groups", "correct", "mixed", "wrong", "ungraded", "drops", "revived", "tokens")
+    table = table_of(("stage", "epoch"), ("domain",), numbers)
     for row in ledger.epochs():
         counts = (row.groups, row.all_correct, row.mixed, row.all_wrong, row.ungradable)
         table.add_row(
@@ -44,38 +43,173 @@ def print_ledger(ledger: Ledger, console: Console | None = None) -> None:
     if drawn:
         console.print(Text("Drawn most often (--problem ID tells what became of one):"))
     for problem in ledger.most_drawn(MOST_DRAWN):
-        times = "once" if problem.groups == 1 else f"{problem.groups} times"
         answers = f"{problem.correct} correct answer{'' if problem.correct == 1 else 's'}"
-        console.print(Text(f"  {problem.id}  {problem.domain}  {times}, {answers}"))
+        console.print(
+            Text(f"  {problem.id}  {problem.domain}  {_times(problem.groups)}, {answers}")
+        )
 
 
 def print_life(ledger: Ledger, start: str, console: Console | None = None) -> None:
-    """Everything that became of one problem.
+    """Everything that became of one problem: its pass rate by epoch, then group by group.
 
     Raises `SrpoError` if no problem's id or name begins with `start`, or several do.
     """
-    console = console or Console(highlight=False)
-    found = ledger.find_problems(start)
-    if len(found) != 1:
-        shown = ", ".join(problem.id for problem in found[:MOST_SHOWN])
-        more = f", and {len(found) - MOST_SHOWN} more" if len(found) > MOST_SHOWN else ""
-        many = f"{len(found)} problems begin with {start!r}: {shown}{more}"
-        raise SrpoError(many if found else f"no problem in the ledger begins with {start!r}")
-    problem = found[0]
+    console = console or _console()
+    problem = _the_problem(ledger, start)
     groups, decisions = ledger.life_of(problem.id)
-    console.print(Text(f"{problem.id}  {problem.domain}"))
+    console.print(Text(f"{problem.id}  {problem.domain}  (set {problem.set_name})"))
     console.print(Text(problem.statement))
     console.print()
-    lines = [
-        (g.step, 0, f"{_verdicts(g.verdicts)}; {g.outcome}; {short(g.generated)} tokens")
-        for g in groups
-    ]
-    lines += [(d.step, 1, d.decision) for d in decisions]
-    if not lines:
+    if not groups and not decisions:
         console.print(Text("not drawn yet"))
+        return
+    console.print(_epochs_of(ledger, problem, groups))
+    console.print()
+    lines = [(g.step, 0, _group_text(g)) for g in groups]
+    lines += [(d.step, 1, d.decision) for d in decisions]
     for step, _, text in sorted(lines):
         console.print(Text(f"step {step:>4}  {text}"), soft_wrap=True)
+    spent, reused = sum(g.generated for g in groups), sum(g.reused for g in groups)
+    console.print()
+    console.print(
+        Text(
+            f"Drawn {_times(len(groups))}; {_pass_rate(groups)} correct; {spent:,} tokens generated"
+            + (f", {reused:,} reused from drafts" if reused else "")
+        )
+    )
 
 
-def _verdicts(counts: dict[str, int]) -> str:
-    return ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+def print_decisions(ledger: Ledger, epoch: int | None, console: Console | None = None) -> None:
+    """How many problems were kept, dropped and revived, when and why; of an epoch also which.
+
+    Raises `SrpoError` if the run has no such epoch.
+    """
+    console = console or _console()
+    newest = ledger.newest_epoch()
+    if epoch is not None and (newest is None or epoch > newest.epoch):
+        begun = f"has begun epoch {newest.epoch}" if newest else "has not begun"
+        raise SrpoError(f"--epoch {epoch}: the run {begun}, no later one")
+    rows = ledger.resamplings(epoch)
+    if not rows:
+        where = "yet" if epoch is None else f"in epoch {epoch}"
+        console.print(Text(f"Nothing was decided {where}: the run's rule decides nothing, or no"))
+        console.print(Text("epoch that it watches has ended (--preview looks ahead)."))
+        return
+    table = table_of(("epoch", "step"), ("set",), ("problems",), ("decision",))
+    for row in rows:
+        at = (str(row.epoch), str(row.step), row.set_name)
+        table.add_row(*at, f"{row.problems:,}", row.decision)
+    console.print(table)
+    if epoch is None:
+        console.print()
+        console.print(Text("--epoch N names the problems that were dropped and revived."))
+        return
+    for kind in ("drop", "revive"):
+        count = sum(row.problems for row in rows if row.decision.startswith(f"{kind}:"))
+        if count:
+            console.print()
+            console.print(Text({"drop": "Dropped:", "revive": "Revived:"}[kind]))
+        for found in ledger.decided(epoch, kind, MOST_SHOWN):
+            console.print(Text(f"  {found.id}  {found.set_name}  {found.decision}"))
+        _say_how_many_more(console, count, "the view decision_rows of the file has them all")
+
+
+def print_never(ledger: Ledger, console: Console | None = None) -> None:
+    """The problems that no rollout solved, and those of which no rollout could be graded."""
+    console = console or _console()
+    _print_totals(console, "never solved, though graded", ledger.never(gradable=True))
+    console.print()
+    _print_totals(console, "never gradable", ledger.never(gradable=False))
+
+
+def table_of(
+    numbers: Sequence[str],
+    words: Sequence[str],
+    more_numbers: Sequence[str],
+    more_words: Sequence[str] = (),
+) -> Table:
+    """An empty table without lines; numbers stand at the right."""
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
+    for names, side in ((numbers, "right"), (words, "left"), (more_numbers, "right")):
+        for name in names:
+            table.add_column(name, justify="right" if side == "right" else "left", no_wrap=True)
+    for name in more_words:
+        table.add_column(name)
+    return table
+
+
+def _console() -> Console:
+    return Console(highlight=False)
+
+
+def _the_problem(ledger: Ledger, start: str) -> ProblemRow:
+    found = ledger.find_problems(start)
+    if len(found) == 1:
+        return found[0]
+    shown = ", ".join(problem.id for problem in found[:MOST_SHOWN])
+    more = f", and {len(found) - MOST_SHOWN} more" if len(found) > MOST_SHOWN else ""
+    many = f"{len(found)} problems begin with {start!r}: {shown}{more}"
+    raise SrpoError(many if found else f"no problem in the ledger begins with {start!r}")
+
+
+def _epochs_of(ledger: Ledger, problem: ProblemRow, groups: Sequence[GroupRow]) -> Table:
+    """One line an epoch in which the problem came: what it came to, and what was decided then."""
+    standing = ledger.standing_of(problem.id)
+    table = table_of(("epoch", "stage", "groups", "correct", "rate"), (), ("tokens",), ("then",))
+    for epoch, drawn in itertools.groupby(groups, key=lambda g: g.epoch):
+        rows = list(drawn)
+        graded = sum(g.gradable for g in rows)
+        right = sum(g.correct for g in rows)
+        table.add_row(
+            str(epoch),
+            str(rows[0].stage),
+            str(len(rows)),
+            _pass_rate(rows),
+            f"{right / graded:.2f}" if graded else "-",
+            short(sum(g.generated for g in rows)),
+            standing.get(epoch, ""),
+        )
+    return table
+
+
+def _group_text(group: GroupRow) -> str:
+    verdicts = ", ".join(f"{count} {name}" for name, count in group.verdicts.items() if count)
+    notes = [group.why] if group.why else []
+    if group.reused:
+        notes.append(f"{group.reused:,} tokens reused")
+    if group.prefix:
+        notes.append(f"begun with {group.prefix} tokens of an own answer")
+    return f"{verdicts}; {group.outcome}; {short(group.generated)} tokens" + (
+        f" ({'; '.join(notes)})" if notes else ""
+    )
+
+
+def _pass_rate(groups: Iterable[GroupRow]) -> str:
+    rows = list(groups)
+    return f"{sum(g.correct for g in rows)} of {sum(g.gradable for g in rows)}"
+
+
+def _print_totals(console: Console, what: str, found: Iterable[Totals]) -> None:
+    shown: list[Totals] = []
+    count = tokens = 0
+    for problem in found:
+        count += 1
+        tokens += problem.generated
+        if len(shown) < MOST_SHOWN:
+            shown.append(problem)
+    noun = "problem" if count == 1 else "problems"
+    cost = f"; {short(tokens)} tokens went into them, most into:" if count else ""
+    console.print(Text(f"{count:,} {noun} {what}{cost}"))
+    for problem in shown:
+        spent = f"{short(problem.generated)} tokens"
+        console.print(Text(f"  {problem.id}  {problem.domain}  {_times(problem.groups)}, {spent}"))
+    _say_how_many_more(console, count, "dearest first")
+
+
+def _say_how_many_more(console: Console, count: int, where: str) -> None:
+    if count > MOST_SHOWN:
+        console.print(Text(f"  ... and {count - MOST_SHOWN:,} more ({where})"))
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"

@@ -157,10 +157,10 @@ def write_problems(path: Path, problems: Sequence[Problem]) -> None:
     string. A problem's `name` is written as `id`; its hash is not written. An empty `source`
     comes back as the file's name. Raises ProblemFileError when the file cannot be written.
     """
-    is_parquet = _is_parquet(path)
+    parquet = is_parquet(path)
     rows = [problem_row(problem) for problem in problems]
     try:
-        if is_parquet:
+        if parquet:
             _write_parquet(path, rows)
         else:
             lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
@@ -182,7 +182,8 @@ def _write_parquet(path: Path, rows: Sequence[dict[str, Json]]) -> None:
 # -- files ---------------------------------------------------------------------------------
 
 
-def _is_parquet(path: Path) -> bool:
+def is_parquet(path: Path) -> bool:
+    """Whether a problem file's name says Parquet, not JSONL. ProblemFileError for neither."""
     suffix = path.suffix.lower()
     if suffix in PARQUET_SUFFIXES:
         return True
@@ -200,10 +201,10 @@ def _rows(path: Path) -> Iterator[tuple[int, bytes | Mapping[str, Any]]]:
         raise ProblemFileError(f"{path} is a folder; name the problem files in it")
     if not path.exists():
         raise ProblemFileError(f"{path}: there is no such problem file")
-    is_parquet = _is_parquet(path)
+    parquet = is_parquet(path)
     any_row = False
     try:
-        for numbered in _parquet_rows(path) if is_parquet else _jsonl_rows(path):
+        for numbered in _parquet_rows(path) if parquet else _jsonl_rows(path):
             any_row = True
             yield numbered
     except OSError as error:
