@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -196,6 +199,38 @@ def test_a_comparison_is_run_by_one_process_at_a_time(tmp_path: Path, train: Pat
     assert len(calls(train)) == 4
 
 
+@contextmanager
+def at_work(found: Comparison, name: str) -> Iterator[None]:
+    """As if a process were at work on a run."""
+    (found.out / "locks").mkdir(parents=True, exist_ok=True)
+    lock = os.open(found.out / "locks" / name, os.O_RDWR | os.O_CREAT)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(lock)
+
+
+def is_free(found: Comparison, name: str) -> bool:
+    with suppress(BlockingIOError), at_work(found, name):
+        return True
+    return False
+
+
+def test_a_run_that_another_process_is_at_work_on_is_waited_for(
+    tmp_path: Path, train: Path
+) -> None:
+    found = comparison(tmp_path)
+    thread = threading.Thread(target=go, args=(found, train))
+    with at_work(found, "runs_plain_seed-11"):
+        thread.start()
+        wait_for(lambda: len(calls(train)) == 3)
+        time.sleep(0.5)  # two looks at what waits
+        assert "new plain seed-11" not in calls(train)
+    thread.join(timeout=30)
+    assert calls(train)[3:] == ["new plain seed-11"]
+
+
 COMPARE = """
 import sys
 from pathlib import Path
@@ -242,10 +277,13 @@ def test_after_a_kill_the_same_command_goes_on(tmp_path: Path, train: Path) -> N
     wait_for(lambda: checkpointed(tmp_path) == 2)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
+    found = comparison(tmp_path)
+    names = ("runs_plain_seed-11", "runs_ours_seed-11")
+    wait_for(lambda: all(is_free(found, name) for name in names))
+    assert (tmp_path / "slow").exists()  # so they were told to end, and did not run to their end
     (tmp_path / "slow").unlink()
     outcome, _ = go(comparison(tmp_path), train)
     assert outcome.failed == []
-    found = comparison(tmp_path)
     jobs = [job for arm in found.arms for job in result_jobs(found, arm, None)]
     assert [state_of(job) for job in jobs] == [State.FINISHED] * 4
     # two begun and killed, the same two gone on with, two others
