@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from srpo.drafts import DraftStore
 from srpo.engines import Engine
 from srpo.errors import RunDirectoryError
 from srpo.rundir import RunDirectory
@@ -46,11 +47,19 @@ class RunState:
     ending: str = ""  # the sentence the run ended with; empty while it goes on
 
 
-def write_checkpoint(run: RunDirectory, engine: Engine, tokenizer: Any, state: RunState) -> Path:
+def write_checkpoint(
+    run: RunDirectory,
+    engine: Engine,
+    tokenizer: Any,
+    state: RunState,
+    drafts: DraftStore | None = None,
+) -> Path:
     """Write the checkpoint of `state.step`; whole, or not there at all. Returns its folder."""
     folder = run.checkpoints / f"step_{state.step:06d}"
     engine.save(folder.name)
     tokenizer.save_pretrained(str(folder))
+    if drafts is not None:
+        drafts.save(folder)
     aside = folder / f"{STATE_FILE}.partial"
     aside.write_text(json.dumps({"schema": SCHEMA, **asdict(state)}) + "\n", encoding="utf-8")
     aside.replace(folder / STATE_FILE)

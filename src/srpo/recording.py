@@ -48,6 +48,8 @@ def close_step(
     s.grader.observe(groups)
     if s.config.reuse.prefixes:
         s.answers.observe(groups)
+    if s.drafts is not None:
+        s.drafts.remember(groups)
     s.run.write_rollouts(when.step, when.epoch, groups)
     s.ask_second_opinion(groups, when.step)
     s.run.append_metrics(figures.metrics())

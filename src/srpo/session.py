@@ -13,6 +13,7 @@ from typing import Any
 from srpo import __version__
 from srpo.checkpoints import RunState
 from srpo.config import Config, SetConfig, StageConfig
+from srpo.drafts import DraftStore
 from srpo.embedded.world import generate
 from srpo.engines import Engine, ModelOpener
 from srpo.errors import ConfigError, RunDirectoryError
@@ -71,6 +72,7 @@ class Session:
     ledger: Ledger
     watcher: Watcher
     reference: Engine | None = None  # the first weights, never trained, for the KL term
+    drafts: DraftStore | None = None  # None: nothing is drawn from drafts
     answers: OwnAnswers = field(default_factory=OwnAnswers)
     selection: Selection | None = None  # of the stage in progress
     state: RunState = field(default_factory=RunState)
@@ -107,15 +109,17 @@ class Session:
             self.state.answers = self.answers.state_dict()
         return self.state
 
-    def restore(self) -> None:
+    def restore(self, checkpoint: Path) -> None:
         """Go on with what was counted and remembered. RunDirectoryError if it cannot be read."""
         try:
+            if self.drafts is not None:
+                self.drafts.load(checkpoint)
             if self.state.grader:
                 self.grader.load_state_dict(self.state.grader)
             if self.state.answers:
                 self.answers.load_state_dict(self.state.answers)
-        except (ValueError, TypeError, AttributeError, KeyError) as error:
-            raise RunDirectoryError(f"{self.run.root}: checkpoint: {error}") from None
+        except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
+            raise RunDirectoryError(f"{checkpoint}: cannot be read: {error}") from None
 
     def ask_second_opinion(self, groups: Sequence[Group], step: int) -> None:
         """Let another grader check a sample of the step's math answers, and write what it said."""
@@ -241,6 +245,8 @@ def _open_session(
     session = Session(
         config, run, sets, model.tokenizer, prompter, model.engine, grader, ledger, watcher
     )
+    if config.reuse.drafts:
+        session.drafts = DraftStore()
     if config.loss.kl_weight:
         session.reference = open_model(config, RunDirectory(root).checkpoints).engine
     for note in sets.notes:

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from srpo.batching import kl_terms, probes, training_data, with_advantages
 from srpo.config import StageConfig
+from srpo.drafts import DRAFT_TOP_K
 from srpo.recording import Update
 from srpo.rollouts import derive_seed, draw_requests, joined
 from srpo.selection import Selection
@@ -34,7 +35,14 @@ def roll_out(
         with timed(s, seconds, "sampling"):
             purpose = ("step", s.state.step + 1, *(("round", number) if number else ()))
             how = sampling_of(s, stage, *purpose)
-            drawn = draw_requests(s.engine, s.prompter, requests, how, s.state.policy_version)
+            drawn = draw_requests(
+                s.engine,
+                s.prompter,
+                requests,
+                how,
+                s.state.policy_version,
+                drafts=s.drafts.take if s.drafts is not None else None,
+            )
         with timed(s, seconds, "grading"):
             groups = joined(groups, s.grade(drawn, stage))
         number += 1
@@ -130,6 +138,8 @@ def sampling_of(s: Session, stage: StageConfig, *purpose: object) -> Sampling:
         seed=derive_seed(s.config.seed, *purpose),
         temperature=stage.temperature,
         top_p=stage.top_p,
+        draft_top_k=0 if s.drafts is None else DRAFT_TOP_K,
+        lenience=s.config.reuse.lenience,
     )
 
 

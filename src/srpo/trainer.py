@@ -118,7 +118,7 @@ def _resume(root: Path, watcher: Watcher, open_model: ModelOpener) -> Session:
     if checkpoints:
         session.state = read_state(checkpoints[-1])
         session.engine.load(str(checkpoints[-1]))
-        session.restore()
+        session.restore(checkpoints[-1])
     step = session.state.step
     if not session.state.ending:
         run.forget_after(step)
@@ -147,7 +147,7 @@ def _run(s: Session, interrupts: Interrupts) -> Run:
         s.state.ending = ending
         write_report(s.run, s.config, s.state, s.ledger)
     s.ledger.record_events(s.state.step, s.events)
-    folder = write_checkpoint(s.run, s.engine, s.tokenizer, s.snapshot())
+    folder = write_checkpoint(s.run, s.engine, s.tokenizer, s.snapshot(), s.drafts)
     remove_old(s.run, s.config.checkpoint.keep_last)
     return _result(s, folder, interrupts)
 
@@ -306,5 +306,5 @@ def _save_when_due(s: Session) -> None:
         _evaluate_along_the_way(s)
     every = s.config.checkpoint.every_steps
     if every and step % every == 0:
-        write_checkpoint(s.run, s.engine, s.tokenizer, s.snapshot())
+        write_checkpoint(s.run, s.engine, s.tokenizer, s.snapshot(), s.drafts)
         remove_old(s.run, s.config.checkpoint.keep_last)
