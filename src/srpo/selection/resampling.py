@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from srpo.selection.passes import Uniform
-from srpo.selection.rule import NOTHING, Decision, Resampled, Tally
-from srpo.types import Outcome
+from srpo.selection.rule import Decision, Resampled, Tally
+from srpo.types import Outcome, outcome_of
 
 DECISION_OF = {
     Outcome.ALL_CORRECT: Decision.DROP_ALL_CORRECT,
@@ -15,6 +16,18 @@ DECISION_OF = {
     Outcome.ALL_WRONG: Decision.KEEP_ALL_WRONG,
     Outcome.UNGRADABLE: Decision.KEEP_UNGRADABLE,
 }
+JUST_DROPPED = frozenset(decision for decision in Decision if decision.drops)
+OUT_OF_PLAY = JUST_DROPPED | {Decision.STAY_DROPPED}
+
+
+@cache
+def decision_on(correct: int, gradable: int) -> Decision:
+    """What becomes of a problem in play with so many correct of its gradable rollouts.
+
+    >>> decision_on(8, 8).value, decision_on(3, 8).value
+    ('drop: all correct', 'keep: mixed')
+    """
+    return DECISION_OF[outcome_of(correct, gradable)]
 
 
 def resample(
@@ -37,19 +50,40 @@ def resample(
     decided = []
     for problem_id in pool:
         tally = counts.get(problem_id)
-        decision = Decision.KEEP_UNSEEN if tally is None else DECISION_OF[tally.outcome]
-        seen = tally or NOTHING
-        decided.append(Resampled(problem_id, set_name, decision, seen.correct, seen.gradable))
+        if tally is None:
+            decided.append(Resampled(problem_id, set_name, Decision.KEEP_UNSEEN, 0, 0))
+        else:
+            correct, gradable = tally.correct, tally.gradable
+            decision = decision_on(correct, gradable)
+            decided.append(Resampled(problem_id, set_name, decision, correct, gradable))
     just_dropped = [d for d in decided if d.decision is Decision.DROP_ALL_CORRECT]
-    missing = max(0, floor - (len(decided) - len(just_dropped)))
     waiting = [Resampled(p, set_name, Decision.STAY_DROPPED, 0, 0) for p in dropped]
-    revived = {d.problem_id for d in [*waiting, *just_dropped][:missing]}
+    missing = max(0, floor - (len(decided) - len(just_dropped)))
+    return with_revived([*decided, *waiting], [*waiting, *just_dropped][:missing])
+
+
+def with_revived(decided: list[Resampled], back: Sequence[Resampled]) -> list[Resampled]:
+    """The decisions, but those of `back` come back, since their set fell below the floor."""
+    if not back:
+        return decided  # as it mostly is, and there may be a million of them
+    revived = {d.problem_id for d in back}
     return [
-        Resampled(d.problem_id, set_name, Decision.REVIVE_FLOOR, d.correct, d.gradable)
+        Resampled(d.problem_id, d.set_name, Decision.REVIVE_FLOOR, d.correct, d.gradable)
         if d.problem_id in revived
         else d
-        for d in [*decided, *waiting]
+        for d in decided
     ]
+
+
+def kept_by(decided: Sequence[Resampled]) -> list[str]:
+    """The problems that are in play after these decisions."""
+    return [d.problem_id for d in decided if d.decision not in OUT_OF_PLAY]
+
+
+def dropped_by(decided: Sequence[Resampled]) -> list[str]:
+    """The problems that are not, longest dropped first."""
+    waiting = [d.problem_id for d in decided if d.decision is Decision.STAY_DROPPED]
+    return waiting + [d.problem_id for d in decided if d.decision in JUST_DROPPED]
 
 
 class Resampling(Uniform):
@@ -61,13 +95,9 @@ class Resampling(Uniform):
     def end_epoch(self) -> list[Resampled]:
         """See `Rule.end_epoch`."""
         decided = resample(self.counts, self.kept, self.dropped, self.floor, self.set_name)
-        gone = {d.problem_id for d in decided if d.decision.drops}
-        gone |= {d.problem_id for d in decided if d.decision is Decision.STAY_DROPPED}
-        before = dict.fromkeys(self.dropped)
-        order = [*before, *(i for i in self.kept if i not in before)]
-        self._dropped = [i for i in order if i in gone]
         self.counts = {}
-        self.pool.start_epoch([d.problem_id for d in decided if d.problem_id not in gone])
+        self._dropped = dropped_by(decided)
+        self.pool.start_epoch(kept_by(decided))
         return decided
 
     def remember(self, memory: Mapping[str, Any]) -> list[Resampled]:

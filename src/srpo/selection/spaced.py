@@ -12,10 +12,17 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from heapq import nsmallest
 from typing import Any
 
 from srpo.selection.passes import Uniform
-from srpo.selection.resampling import DECISION_OF
+from srpo.selection.resampling import (
+    DECISION_OF,
+    OUT_OF_PLAY,
+    dropped_by,
+    kept_by,
+    with_revived,
+)
 from srpo.selection.rule import Decision, Resampled
 from srpo.types import Outcome
 
@@ -71,21 +78,15 @@ class Spaced(Uniform):
         """See `Rule.end_epoch`. If too few stay, those with the shortest rest left come back."""
         decided = [self._decide_waiting(problem_id) for problem_id in self.dropped]
         decided += [self._decide_in_play(problem_id) for problem_id in self.kept]
-        out = [d for d in decided if d.decision.drops or d.decision is Decision.STAY_DROPPED]
+        out = [d for d in decided if d.decision in OUT_OF_PLAY]
         missing = max(0, self.floor - (len(decided) - len(out)))
-        back = {d.problem_id for d in sorted(out, key=self._rest_left)[:missing]}
+        back = nsmallest(missing, out, key=self._rest_left)
+        for d in back:
+            self._cards[d.problem_id] = Card(self._cards[d.problem_id].streak)
+        decided = with_revived(decided, back)
         self.counts = {}
-        for problem_id in back:
-            self._cards[problem_id] = Card(self._cards[problem_id].streak)
-        decided = [
-            Resampled(d.problem_id, self.set_name, Decision.REVIVE_FLOOR, d.correct, d.gradable)
-            if d.problem_id in back
-            else d
-            for d in decided
-        ]
-        gone = {d.problem_id for d in out} - back
-        self._dropped = [d.problem_id for d in decided if d.problem_id in gone]
-        self.pool.start_epoch([d.problem_id for d in decided if d.problem_id not in gone])
+        self._dropped = dropped_by(decided)
+        self.pool.start_epoch(kept_by(decided))
         return decided
 
     def state_dict(self) -> dict[str, Any]:
