@@ -210,9 +210,11 @@ class Ledger(LedgerReader):
         sql = "SELECT key, set_name FROM problems WHERE id = ?"
         keys: dict[str, tuple[int, int]] = {}
         for problem in problems:
-            if self._key_of(problem.id) is None:
+            found = self._db.execute(sql, (problem.id,)).fetchone()
+            if found is None:
                 self._add("", [problem])
-            keys[problem.id] = self._one(sql, problem.id)
+                found = self._db.execute(sql, (problem.id,)).fetchone()
+            keys[problem.id] = found
         return keys
 
 
