@@ -234,6 +234,9 @@ def test_resume_takes_no_other_option(srpo: Callable[..., Outcome]) -> None:
     ("words", "line"),
     [
         (["ledger"], "Missing argument 'RUN'; see srpo ledger --help"),
+        (["ledger", "r", "--never", "--preview"], "one view at a time (given: --never, --preview)"),
+        (["ledger", "r", "--epoch", "2"], "--epoch goes with --decisions; see srpo ledger --help"),
+        (["ledger", "r", "--format", "trl"], "--format goes with --export; see srpo ledger --help"),
         (["plan", "--seed", "x"], "'--seed': 'x' is not a valid integer"),
         (["train", "--algorithm", "ppo"], "see srpo train --help"),
         (["train", "--sed", "3"], "No such option"),
