@@ -58,26 +58,30 @@ def test_without_drafts_nothing_changes(make: Callable[[], Engine]) -> None:
     assert [[replace(s, draft=None) for s in samples] for samples in noting] == plain
 
 
+def check_notes(sample: Sample, k: int) -> None:
+    """The fewest likely tokens that matter, likeliest first, at every place of the sample."""
+    draft = sample.draft
+    assert draft is not None
+    assert draft.tokens == sample.tokens
+    rows = zip(draft.top_ids, draft.top_logprobs, sample.tokens, sample.logprobs, strict=True)
+    for ids, logprobs, token, logprob in rows:
+        assert 1 <= len(ids) == len(logprobs) == len(set(ids)) <= k
+        assert list(logprobs) == sorted(logprobs, reverse=True)
+        mass = sum(math.exp(value) for value in logprobs)
+        assert mass - math.exp(logprobs[-1]) < DRAFT_MASS  # not one more than is needed
+        assert len(ids) == k or mass >= DRAFT_MASS - 1e-5  # not one less
+        if token in ids:
+            assert logprobs[ids.index(token)] == pytest.approx(logprob, abs=1e-5)
+        else:  # left out because it is less likely than those noted
+            assert logprob <= logprobs[-1] + 1e-5
+
+
 @pytest.mark.parametrize("k", [1, 3, 32])
 def test_a_draft_notes_the_fewest_likely_tokens_that_matter(
     make: Callable[[], Engine], k: int
 ) -> None:
-    drawn = flat(make().sample(PROMPTS, 6, replace(HOW, draft_top_k=k)))
-    for _, sample in drawn:
-        draft = sample.draft
-        assert draft is not None
-        assert draft.tokens == sample.tokens
-        rows = zip(draft.top_ids, draft.top_logprobs, sample.tokens, sample.logprobs, strict=True)
-        for ids, logprobs, token, logprob in rows:
-            assert len(ids) == len(logprobs) == len(set(ids)) <= k
-            assert list(logprobs) == sorted(logprobs, reverse=True)
-            mass = sum(math.exp(value) for value in logprobs)
-            assert mass - math.exp(logprobs[-1]) < DRAFT_MASS  # not one more than is needed
-            assert len(ids) == k or mass >= DRAFT_MASS - 1e-5  # not one less
-            if token in ids:
-                assert logprobs[ids.index(token)] == pytest.approx(logprob, abs=1e-5)
-            else:  # left out because it is less likely than those noted
-                assert logprob <= logprobs[-1] + 1e-5
+    for _, sample in flat(make().sample(PROMPTS, 6, replace(HOW, draft_top_k=k))):
+        check_notes(sample, k)
 
 
 @pytest.mark.parametrize("how", [LATER, replace(LATER, temperature=1.7), replace(LATER, top_p=0.6)])
@@ -113,14 +117,7 @@ def test_logprobs_and_notes_are_those_of_the_newest_weights(make: Callable[[], E
     new = engine.forward_backward([datum(p, s, 0.0) for p, s in rows], Clip())
     for (prompt, sample), logprobs in zip(rows, new, strict=True):
         assert logprobs[len(prompt) :] == pytest.approx(sample.logprobs, abs=2e-5)
-        draft = sample.draft
-        assert draft is not None
-        for token, value, ids, noted in zip(
-            sample.tokens, sample.logprobs, draft.top_ids, draft.top_logprobs, strict=True
-        ):
-            if token in ids:
-                assert noted[ids.index(token)] == pytest.approx(value, abs=1e-5)
-        assert draft.tokens == sample.tokens
+        check_notes(sample, 32)
 
 
 def test_same_drafts_and_seed_give_the_same_samples(make: Callable[[], Engine]) -> None:

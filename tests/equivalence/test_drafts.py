@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from srpo.engines import Engine
-from srpo.engines.local import LocalEngine
+from srpo.engines.local import LocalEngine, fused
 from srpo.engines.scripted import ScriptedEngine
 from srpo.types import Draft, Sample, Sampling
 from tests.contract.test_engine import PROMPTS, tiny_model
@@ -262,8 +262,13 @@ def test_the_test_sees_lenience_above_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["llama", "qwen3"])
-def test_nothing_that_a_row_never_wrote_is_ever_looked_at(kind: str, tmp_path: Path) -> None:
-    # new memory is filled with NaN here: one look past what was written, and it shows
+def test_nothing_that_a_row_never_wrote_is_ever_looked_at(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # new memory is filled with NaN here: one look past what was written, and it shows; and
+    # drafts are verified two or three rows at a time
+    monkeypatch.setattr(fused, "VERIFY_TOKENS", 33)
+    monkeypatch.setattr(fused, "MAX_LOGITS", 32 * 7)
     torch.use_deterministic_algorithms(True)
     try:
         engine = LocalEngine(tiny_model(kind), tmp_path, sampler_rows=64)
@@ -276,10 +281,25 @@ def test_nothing_that_a_row_never_wrote_is_ever_looked_at(kind: str, tmp_path: P
     finally:
         torch.use_deterministic_algorithms(False)
     for prompt, samples in zip(prompts, longer, strict=True):
-        for sample in samples:
-            ids = torch.tensor([[*prompt, *sample.tokens]])
-            with torch.no_grad():
-                logits = engine.model(ids).logits[0, len(prompt) - 1 : -1]
-            chosen = torch.tensor(sample.tokens)[:, None]
-            expected = torch.log_softmax(logits, dim=-1).gather(1, chosen)[:, 0].tolist()
-            assert sample.logprobs == pytest.approx(expected, abs=1e-5)
+        assert_own_logprobs(engine.model, prompt, samples)
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_short_rows_go_on_alone_when_the_long_ones_are_done(kind: str, tmp_path: Path) -> None:
+    # the rows that are left have no draft, and prompts shorter than the batch had room for
+    engine = LocalEngine(tiny_model(kind), tmp_path, sampler_rows=64)
+    how = Sampling(max_tokens=6, stop_ids=(2,), seed=3, draft_top_k=32)
+    long, short = (4, 4, 10, 11, 12, 30, 31), (3,)
+    drafts = drafts_of(engine.sample([long], 4, how))
+    drawn = engine.sample([long, short], 4, replace(how, seed=4), [*drafts, []])
+    assert [s.num_reused for s in drawn[0]] == [len(s.tokens) for s in drawn[0]]
+    assert_own_logprobs(engine.model, short, drawn[1])
+
+
+def assert_own_logprobs(model: Any, prompt: Tokens, samples: Sequence[Sample]) -> None:
+    for sample in samples:
+        with torch.no_grad():
+            logits = model(torch.tensor([[*prompt, *sample.tokens]])).logits
+        chosen = torch.tensor(sample.tokens)[:, None]
+        logprobs = torch.log_softmax(logits[0, len(prompt) - 1 : -1], dim=-1).gather(1, chosen)
+        assert sample.logprobs == pytest.approx(logprobs[:, 0].tolist(), abs=1e-5)

@@ -60,9 +60,7 @@ class Verification:
 
     def taken_over(self) -> Completions:
         """Completions that hold what is taken over of each draft."""
-        places = torch.arange(self._tokens_BL.shape[1], device=self._device)
-        good = self._taken_BL & (places < self._lengths_B[:, None])
-        self._made.reused_B = good.long().cumprod(dim=1).sum(dim=1)
+        self._made.reused_B = self._taken_BL.long().cumprod(dim=1).sum(dim=1)
         self._made.lengths_B = self._made.reused_B.clone()
         return self._made
 
