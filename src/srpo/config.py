@@ -261,7 +261,9 @@ class EvaluationConfig(Section):
     )
     temperature: float = Field(1.0, ge=0, description="of sampling; 0: greedy")
     every_steps: NotNegative = Field(0, description="also evaluate every so many steps; 0: not")
-    test_first: bool = Field(True, description="evaluate the test problems before training as well")
+    test: Literal["first-and-last", "last", "never"] = Field(
+        "first-and-last", description="when the test problems are read: before training and after"
+    )
 
 
 class CheckpointConfig(Section):

@@ -141,7 +141,7 @@ def _run(s: Session, interrupts: Interrupts) -> Run:
         _evaluate_first(s)
     ending = "" if interrupts.caught else _train_stages(s, interrupts)
     if ending:
-        _evaluate(s, "test")
+        _evaluate_last(s)
         s.tell_opinions()
         s.tell("end", ending)
         s.state.ending = ending
@@ -289,15 +289,23 @@ def _evaluate(s: Session, split: Split) -> None:
 
 
 def _evaluate_first(s: Session) -> None:
-    if s.config.evaluation.test_first:
+    if s.config.evaluation.test == "first-and-last":
         _evaluate(s, "test")
     if s.config.evaluation.every_steps and s.sets.held_out("validation"):
         _evaluate(s, "validation")
 
 
+def _evaluate_last(s: Session) -> None:
+    if s.config.evaluation.test != "never":
+        _evaluate(s, "test")
+
+
 def _evaluate_along_the_way(s: Session) -> None:
-    """The validation problems; the test problems where a run has no others."""
-    _evaluate(s, "validation" if s.sets.held_out("validation") else "test")
+    """The validation problems; where a run has none, the test problems if it may read them."""
+    if s.sets.held_out("validation"):
+        _evaluate(s, "validation")
+    elif s.config.evaluation.test == "first-and-last":
+        _evaluate(s, "test")
 
 
 def _save_when_due(s: Session) -> None:

@@ -119,7 +119,7 @@ def test_every_run_ends_with_its_budget_and_with_nothing_else(tmp_path: Path) ->
         assert (last.steps, last.epochs, last.plateau_steps) == (None, NO_END, None)
         assert (arm.config.budget.rollouts, arm.config.budget.tokens) == (100, 1000)
         assert arm.config.selection.idle_epochs == NO_END
-        assert arm.config.evaluation.test_first is False
+        assert arm.config.evaluation.test == "last"
         assert (arm.config.model.threads, arm.config.verifier.code_workers) == (1, 1)
 
 
@@ -144,7 +144,7 @@ def test_rate_runs_have_seeds_of_their_own_and_no_test_problems(tmp_path: Path) 
     jobs = rate_jobs(found, found.arms[1])
     assert [(job.seed, job.rate) for job in jobs] == [(1, 1e-4), (1, 2e-4)]
     for job in jobs:
-        assert {one.holdout for one in job.config.sets.values()} == {0}
+        assert job.config.evaluation.test == "never"
         assert {one.validation for one in job.config.sets.values()} == {8}
         assert {stage.learning_rate for stage in job.config.stage} == {job.rate}
         # a quarter of 100 and of 1000
@@ -156,7 +156,7 @@ def test_result_runs_have_each_seed_and_the_chosen_rate(tmp_path: Path) -> None:
     jobs = result_jobs(found, found.arms[1], 2e-4)
     assert [job.config.seed for job in jobs] == [11, 12]
     assert {job.config.stage[0].learning_rate for job in jobs} == {2e-4}
-    assert {one.holdout for job in jobs for one in job.config.sets.values()} == {8}
+    assert {job.config.evaluation.test for job in jobs} == {"last"}
     own = result_jobs(found, found.arms[1], None)
     assert {job.config.stage[0].learning_rate for job in own} == {1e-3}
 

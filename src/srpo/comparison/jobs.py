@@ -120,14 +120,6 @@ def _with_budget_share(config: Config, share: float) -> Config:
 
 
 def _without_test(config: Config) -> Config:
-    """Without test problems, where they are generated.
-
-    Problems of files are split by holding some out, first for the test, then for validation:
-    with no test problems, others would be the validation ones. There the split stays, and what
-    the run's end says of the test problems is read by nobody.
-    """
-    sets = {
-        name: one.model_copy(update={"holdout": 0}) if one.generate else one
-        for name, one in config.sets.items()
-    }
-    return config.model_copy(update={"sets": sets})
+    """The config of a run that never reads its test problems."""
+    evaluation = config.evaluation.model_copy(update={"test": "never"})
+    return config.model_copy(update={"evaluation": evaluation})

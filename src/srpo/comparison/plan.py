@@ -28,7 +28,7 @@ PLAN_WORDS = {  # settings that the plan decides, and what to do instead
     "seed": "write it in seeds",
     "algorithm": "write it in [[arm]]",
     "evaluation.every_steps": "write it in [evaluation]",
-    "evaluation.test_first": "test problems are evaluated once, at the end",
+    "evaluation.test": "test problems are evaluated once, at the end",
     "selection.idle_epochs": "a compared run ends with its budget; take it out",
     "model.threads": "a compared run has one; give --cores",
     "verifier.code_workers": "a compared run has one; give --cores",
@@ -225,7 +225,7 @@ def _for_comparison(config: Config, plan: Plan) -> Config:
     last = config.stage[-1].model_copy(
         update={"steps": None, "epochs": NO_END, "plateau_steps": None}
     )
-    every = {"every_steps": plan.evaluation.every_steps, "test_first": False}
+    every = {"every_steps": plan.evaluation.every_steps, "test": "last"}
     return config.model_copy(
         update={
             "stage": (*config.stage[:-1], last),

@@ -1,0 +1,103 @@
+"""Which held-out problems a run reads, and when; what a budget ends; what several updates do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from srpo.rundir import RunDirectory
+from srpo.trainer import Run, train
+from tests.unit.test_trainer import RIGHT, WRONG, config_of, opener
+
+SETS: dict[str, Any] = {
+    "math": {"generate": "math", "count": 8, "holdout": 8, "validation": 8},
+}
+
+
+def trained(folder: Path, **changes: Any) -> Run:
+    stage = {"epochs": None, "steps": 4, **changes.pop("stage", {})}
+    config = config_of(folder, count=8, stage=stage, **changes)
+    return train(config, folder / "run", open_model=opener([RIGHT, WRONG]))
+
+
+def evaluations(run: Run) -> list[tuple[str, int]]:
+    """(split, step) of every evaluation, in order."""
+
+    return [(row["split"], row["step"]) for row in RunDirectory(run.directory).read_evaluations()]
+
+
+@pytest.mark.parametrize(
+    ("test", "expected"),
+    [
+        (
+            "first-and-last",
+            ["test 0", "validation 0", "validation 2", "validation 4", "test 4"],
+        ),
+        ("last", ["validation 0", "validation 2", "validation 4", "test 4"]),
+        ("never", ["validation 0", "validation 2", "validation 4"]),
+    ],
+)
+def test_the_test_problems_are_read_when_the_config_says(
+    tmp_path: Path, test: str, expected: list[str]
+) -> None:
+    how = {"samples": 1, "every_steps": 2, "test": test}
+    run = trained(tmp_path, sets=SETS, evaluation=how)
+    assert [f"{split} {step}" for split, step in evaluations(run)] == expected
+
+
+def test_without_validation_problems_the_test_problems_serve_along_the_way(tmp_path: Path) -> None:
+    sets = {"math": {**SETS["math"], "validation": 0}}
+    run = trained(tmp_path, sets=sets, evaluation={"samples": 1, "every_steps": 2})
+    assert evaluations(run) == [("test", 0), ("test", 2), ("test", 4), ("test", 4)]
+
+
+def test_an_evaluation_says_what_training_had_spent(tmp_path: Path) -> None:
+
+    run = trained(tmp_path, sets=SETS, evaluation={"samples": 1, "every_steps": 2})
+    directory = RunDirectory(run.directory)
+    spent = {row["step"]: row["tokens/total"] for row in directory.read_metrics()}
+    for row in directory.read_evaluations():
+        assert row["tokens_spent"] == spent.get(row["step"], 0)
+        assert row["rollouts_spent"] == row["step"] * 3 * 4  # three groups of four a step
+
+
+def test_a_run_ends_when_all_of_its_budget_is_spent(tmp_path: Path) -> None:
+    # 12 rollouts a step: 30 are spent in the third step; the tokens, one, long before
+    run = trained(tmp_path, budget={"rollouts": 30, "tokens": 1}, stage={"steps": 99})
+    assert run.finished
+    assert run.ending == (
+        "The run is complete: its budget of 30 rollouts and 1 generated tokens is spent."
+    )
+
+    assert [row["rollouts/total"] for row in RunDirectory(run.directory).read_metrics()] == [
+        12,
+        24,
+        36,
+    ]
+
+
+def test_minibatches_and_passes_multiply_the_updates(tmp_path: Path) -> None:
+
+    optimizer = {"minibatches": 3, "passes": 2}
+    run = trained(tmp_path, optimizer=optimizer, stage={"steps": 1, "group_size": 16})
+    (row,) = RunDirectory(run.directory).read_metrics()
+    # 16 answers, right or wrong with equal chance: every one of the three groups has a signal
+    assert row["all/signal_frac"] == 1.0
+    state = (run.checkpoint / "trainer.json").read_text()
+    assert '"policy_version": 6' in state
+
+
+def test_a_heavy_kl_term_holds_the_policy_where_it_began(tmp_path: Path) -> None:
+    # half of the answers are right at first; left alone the policy learns to be right always
+    last = {}
+    for weight in (0.0, 5.0):
+        folder = tmp_path / str(weight)
+        folder.mkdir()
+        changes = {"loss": {"kl_weight": weight}, "selection": {"rule": "uniform"}}
+        run = trained(folder, stage={"steps": 40, "learning_rate": 0.4}, **changes)
+        rows = RunDirectory(run.directory).read_metrics()[-10:]
+        last[weight] = sum(float(row["all/pass_rate"] or 0.0) for row in rows) / len(rows)
+    assert last[0.0] > 0.9
+    assert last[5.0] < 0.8
