@@ -149,6 +149,7 @@ def test_what_came_back_when_a_stage_began_is_told_with_its_first_step(ledger: L
     newest = ledger.newest_epoch()
     assert newest is not None
     assert not newest.resampled  # the epoch has only begun
+    assert ledger.standing_of("bb01") == {1: "keep: all wrong"}
     ledger.forget_after(2)
     assert list(ledger.kept()) == ["bb01", "cc01"]
 
