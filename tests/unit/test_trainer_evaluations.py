@@ -92,12 +92,12 @@ def test_minibatches_and_passes_multiply_the_updates(tmp_path: Path) -> None:
 def test_a_heavy_kl_term_holds_the_policy_where_it_began(tmp_path: Path) -> None:
     # half of the answers are right at first; left alone the policy learns to be right always
     last = {}
-    for weight in (0.0, 5.0):
+    for weight in (0.0, 4.0):
         folder = tmp_path / str(weight)
         folder.mkdir()
         changes = {"loss": {"kl_weight": weight}, "selection": {"rule": "uniform"}}
-        run = trained(folder, stage={"steps": 40, "learning_rate": 0.4}, **changes)
+        run = trained(folder, stage={"steps": 40, "learning_rate": 0.2}, **changes)
         rows = RunDirectory(run.directory).read_metrics()[-10:]
         last[weight] = sum(float(row["all/pass_rate"] or 0.0) for row in rows) / len(rows)
     assert last[0.0] > 0.9
-    assert last[5.0] < 0.8
+    assert last[4.0] < 0.8

@@ -152,6 +152,11 @@ class ScriptedEngine:
     def _accumulate(self, datum: Datum, clip: Clip) -> list[float]:
         """Add one datum's gradient; the derivation is that of softmax: indicator minus prob."""
         new = [0.0] * len(datum.tokens)
+        prompt = datum.tokens[: next((i for i, value in enumerate(datum.mask) if value), 0)]
+        if self._script.get(prompt, self._default):
+            self._learn_script(
+                prompt
+            )  # this engine may not have sampled it: a reference never does
         for i, token in enumerate(datum.tokens):
             if not datum.mask[i]:
                 continue
