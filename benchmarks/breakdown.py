@@ -21,7 +21,7 @@ from benchmarks.workload import (
     every_datum,
     graded,
 )
-from srpo.batching import token_mean_data
+from srpo.batching import training_data
 from srpo.engines.local import LocalEngine, decoder, fused, learning
 from srpo.engines.local import sampling as drawing
 from srpo.engines.local.fused import FusedNetwork
@@ -95,7 +95,7 @@ def measure_update_parts(work: Work, rounds: int) -> Section:
     """The parts of the gain in forward and backward."""
     model = work.model()
     groups = _groups(work, model)
-    some, every = token_mean_data(groups, 1.0), every_datum(groups)
+    some, every = training_data(groups, 1.0), every_datum(groups)
     if not some:
         raise RuntimeError("no group has a signal; this model cannot show what an update takes")
     shared, plain = FusedNetwork(model, torch.float32, CPU), PlainNetwork(model, torch.float32, CPU)

@@ -81,11 +81,6 @@ def training_data(
     ]
 
 
-def token_mean_data(groups: Sequence[Group], temperature: float) -> list[Datum]:
-    """`training_data` as SRPO has it: the mean over the tokens of all gradable rollouts."""
-    return training_data(groups, temperature)
-
-
 def counted(groups: Sequence[Group], over: Over = "all") -> list[tuple[Group, Rollout]]:
     """The rollouts that an average runs over, each with its group, in order.
 

@@ -16,7 +16,6 @@ from srpo.batching import (
     counted,
     kl_terms,
     probes,
-    token_mean_data,
     training_data,
     with_advantages,
 )
@@ -128,7 +127,7 @@ def with_signal(*lengths_rewards: tuple[int, float | None]) -> Group:
 
 def test_a_datum_is_prompt_and_completion_with_one_advantage_on_each_completion_token() -> None:
     # lengths 3 and 1, rewards 1 and 0: advantages +1 and -1, divided by the 4 tokens
-    first, second = token_mean_data([with_signal((3, 1.0), (1, 0.0))], temperature=0.7)
+    first, second = training_data([with_signal((3, 1.0), (1, 0.0))], 0.7)
     assert first.tokens == (7, 8, 10, 11, 12)
     assert first.mask == (0.0, 0.0, 1.0, 1.0, 1.0)
     assert first.sampler_logprobs == (0.0, 0.0, -0.5, -0.5, -0.5)
@@ -144,15 +143,15 @@ def test_the_mean_runs_over_the_tokens_of_all_gradable_rollouts() -> None:
         with_signal((3, 1.0), (100, None), (1, 0.0)),
         with_signal((5, 1.0), (7, 1.0)),
     ]
-    data = token_mean_data(groups, temperature=1.0)
+    data = training_data(groups, 1.0)
     assert [len(d.tokens) for d in data] == [5, 3]  # only those with an advantage are sent
     assert [d.advantages[-1] for d in data] == pytest.approx([1 / 16, -1 / 16], rel=1e-5)
 
 
 def test_without_any_signal_there_is_nothing_to_send() -> None:
-    assert token_mean_data([], temperature=1.0) == []
-    assert token_mean_data([group([1.0, 1.0]), group([0.0, 0.0])], temperature=1.0) == []
-    assert token_mean_data([with_signal((2, None), (2, None))], temperature=1.0) == []
+    assert training_data([], 1.0) == []
+    assert training_data([group([1.0, 1.0]), group([0.0, 0.0])], 1.0) == []
+    assert training_data([with_signal((2, None), (2, None))], 1.0) == []
 
 
 # --- the three averages -----------------------------------------------------------------------
@@ -348,7 +347,7 @@ def test_leaving_out_what_has_no_advantage_changes_no_gradient(tmp_path: Path) -
         engine = ScriptedEngine(SCRIPT, tmp_path)
         groups = drawn_groups(engine)
         data = everything(groups)
-        engine.forward_backward(data if send_all else token_mean_data(groups, 1.0), Clip())
+        engine.forward_backward(data if send_all else training_data(groups, 1.0), Clip())
         assert engine.optim_step(Adam(lr=0.1))["grad_norm"] > 0.0
         return engine.forward_backward(data, Clip())
 
