@@ -11,7 +11,7 @@ import pytest
 
 from srpo.config import SelectionConfig
 from srpo.selection import Selection, make_rule
-from srpo.selection.rule import Resampled, Rule, Tally
+from srpo.selection.rule import Choice, Resampled, Rule, Tally
 from tests.factories import group, math_problem
 
 RULES = ("uniform", "resampling", "spaced", "soft-drop", "mopps", "dps")
@@ -32,11 +32,11 @@ def tally_of(problem_id: str) -> Tally:
     return (Tally(4, 4), Tally(1, 4), Tally(0, 4), Tally(3, 4))[int(problem_id[1:]) % 4]
 
 
-def step(rule: Rule, count: int, *, without: Set[str] = NONE) -> tuple[list[str], list[Resampled]]:
+def step(rule: Rule, count: int) -> tuple[list[Choice], list[Resampled]]:
     """One step, and the epoch's end if it has come: what came, and what was decided."""
-    came = [choice.problem_id for choice in rule.choose(count, without)]
-    rule.observe({problem_id: tally_of(problem_id) for problem_id in came})
-    return came, rule.end_epoch() if rule.epoch_done else []
+    chosen = rule.choose(count, NONE)
+    rule.observe({choice.problem_id: tally_of(choice.problem_id) for choice in chosen})
+    return chosen, rule.end_epoch() if rule.epoch_done else []
 
 
 @pytest.mark.parametrize("name", RULES)
@@ -46,7 +46,7 @@ def test_a_rule_gives_as_many_as_are_asked_for_while_there_are_so_many(
 ) -> None:
     rule = rule_of(name, names(size), floor=count)
     for _ in range(60):
-        came, _ = step(rule, count)
+        came = [choice.problem_id for choice in step(rule, count)[0]]
         assert len(came) == len(set(came)) == min(count, size)
         assert set(came) <= set(names(size))
         assert sorted([*rule.kept, *rule.dropped]) == sorted(names(size))  # none lost, none twice
@@ -133,7 +133,7 @@ def test_the_state_of_other_problems_is_refused(name: str, size: int) -> None:
 
 @pytest.mark.parametrize("name", RULES)
 def test_the_seed_decides_and_nothing_else(name: str) -> None:
-    def course(seed: int) -> list[tuple[list[str], list[Resampled]]]:
+    def course(seed: int) -> list[tuple[list[Choice], list[Resampled]]]:
         rule = rule_of(name, names(30), seed)
         return [step(rule, 4) for _ in range(20)]
 
@@ -174,8 +174,7 @@ def test_the_memory_of_any_other_rule_does_no_harm(name: str, other: str) -> Non
     rule = rule_of(name, names(9), floor=3)
     rule.remember(first.memory())
     for _ in range(9):
-        came, _ = step(rule, 3)
-        assert len(set(came)) == 3
+        assert len({choice.problem_id for choice in step(rule, 3)[0]}) == 3
 
 
 @pytest.mark.parametrize("name", RULES)
