@@ -69,6 +69,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_problems(folder / "code.parquet", generate("code", "train", 16, 7))
     shutil.copytree(MODEL_DIR, folder / "MODEL")
     shutil.copytree(ROOT / "src" / "srpo" / "configs", folder / "configs")
+    shutil.copytree(ROOT / "benchmarks" / "plans", folder / "benchmarks" / "plans")
     rows = next(b for b in re.findall(r"```json\n(.*?)```", README, re.DOTALL) if '"id"' in b)
     (folder / "rows.jsonl").write_text(rows, encoding="utf-8")
     srpo = [sys.executable, "-m", "srpo"]
@@ -80,7 +81,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def words_of(command: str, workplace: Path) -> list[str]:
     words = [sys.executable, "-m", *shlex.split(command)]
-    if "--algorithm" in words:
+    if "--algorithm" in words or "--ledger" in words:
         return words + settings(SHORTER)
     if "--problems" in words:
         return words + settings(OWN_SHORTER)
