@@ -30,7 +30,8 @@ def with_drafts(problem_id: str, *drafts: Draft, prompt: tuple[int, ...] = (7, 8
 
 
 def empty(problem_id: str, prompt: tuple[int, ...] = (7, 8)) -> Group:
-    return Group(math_problem(id=problem_id), prompt, (), 0)
+    """A group to be drawn, by the policy after the one that drew the drafts."""
+    return Group(math_problem(id=problem_id), prompt, (), 1)
 
 
 def test_each_draft_is_given_out_once() -> None:
@@ -57,6 +58,22 @@ def test_drafts_of_another_prompt_are_not_given_out() -> None:
     assert store.take(empty("a"), 1) == [draft(1, 2)]
 
 
+def test_the_policy_that_drew_them_gets_no_drafts() -> None:
+    # it would take all of them over, and its second group would be its first
+    store = DraftStore()
+    store.remember([with_drafts("a", draft(1, 2))])
+    assert store.take(replace(empty("a"), policy_version=0), 1) == []
+    assert store.take(empty("a"), 1) == [draft(1, 2)]
+
+
+def test_a_problem_whose_drafts_are_all_given_out_is_forgotten() -> None:
+    store = DraftStore()
+    store.remember([with_drafts("a", draft(1, 2)), with_drafts("b", draft(1, 2), draft(3, 2))])
+    for problem_id in ("a", "b"):
+        store.take(empty(problem_id), 1)
+    assert len(store) == 1
+
+
 def test_what_began_with_a_prefix_is_not_remembered() -> None:
     store = DraftStore()
     store.remember([replace(with_drafts("a", draft(1, 2)), prefix=(8,))])
@@ -71,7 +88,20 @@ def test_restored_it_gives_out_the_same(tmp_path: Path) -> None:
     restored = DraftStore()
     restored.load(tmp_path)
     for problem_id in ("a", "b"):
-        assert restored.take(empty(problem_id), 9) == store.take(empty(problem_id), 9)
+        taken = store.take(empty(problem_id), 9)
+        assert restored.take(replace(empty(problem_id), policy_version=0), 9) == []
+        assert restored.take(empty(problem_id), 9) == taken != []
+
+
+def test_large_ids_and_exact_logprobs_survive(tmp_path: Path) -> None:
+    # 1/3 has no exact float32, 0.25 has: both come back as they were, and so do 17-bit ids
+    store = DraftStore()
+    exact = Draft((151_000, 2), ((151_000, 70_000), (2,)), ((-1 / 3, -2.0), (-0.25,)))
+    store.remember([with_drafts("a", exact), with_drafts("b", draft(5, 2))])
+    store.save(tmp_path)
+    store.load(tmp_path)
+    assert store.take(empty("a"), 1) == [exact]
+    assert store.take(empty("b"), 1) == [draft(5, 2)]
 
 
 def test_a_store_without_drafts_and_a_folder_without_a_file_know_nothing(tmp_path: Path) -> None:
@@ -93,4 +123,7 @@ def test_a_file_whose_parts_do_not_fit_is_refused(tmp_path: Path) -> None:
     arrays["draft_tokens"] = arrays["draft_tokens"][:-1]
     save_file(arrays, path, metadata={"problems": '["a"]'})
     with pytest.raises(ValueError, match="1 values for lengths that sum to 2"):
+        DraftStore().load(tmp_path)
+    path.write_bytes(path.read_bytes()[:-3])
+    with pytest.raises(ValueError, match=r"drafts\.safetensors: "):
         DraftStore().load(tmp_path)
