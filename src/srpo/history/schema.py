@@ -76,6 +76,7 @@ def open_file(path: Path, *, read_only: bool, wait_s: float = WAIT_S) -> sqlite3
             db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
             if not read_only:
                 db.execute("PRAGMA synchronous = FULL")  # a step is on disk before its checkpoint
+                db.execute(f"PRAGMA journal_size_limit = {CACHE_KIB * 1024}")
         except BaseException:
             db.close()
             raise
