@@ -161,10 +161,12 @@ def test_a_finished_run_is_not_run_again(tmp_path: Path) -> None:
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "r").rglob("*.jsonl")} == before
 
 
-def test_a_resumed_run_equals_one_that_never_stopped(tmp_path: Path) -> None:
+@pytest.mark.parametrize("drafts", [False, True])
+def test_a_resumed_run_equals_one_that_never_stopped(tmp_path: Path, *, drafts: bool) -> None:
     # resumed from the checkpoint after step 3 of 8; all later files are taken away by `resume`
     every_step = {"every_steps": 1, "keep_last": 99}
-    config = config_of(tmp_path, stage={"epochs": 4}, checkpoint=every_step)
+    reuse = {"drafts": drafts}
+    config = config_of(tmp_path, stage={"epochs": 4}, checkpoint=every_step, reuse=reuse)
 
     def rows(folder: Path) -> list[dict[str, Any]]:
         found = RunDirectory(folder).read_metrics()
@@ -181,3 +183,5 @@ def test_a_resumed_run_equals_one_that_never_stopped(tmp_path: Path) -> None:
     final = max((whole / "checkpoints").glob("step_*")).name
     policies = [(f / "checkpoints" / final / "policy.json").read_text() for f in (cut, whole)]
     assert policies[0] == policies[1]
+    state = json.loads((whole / "checkpoints" / final / "trainer.json").read_text())
+    assert bool(state["total_reused"]) is drafts
