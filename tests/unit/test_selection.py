@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import random
 from collections import Counter
@@ -353,3 +354,10 @@ def test_kept_and_dropped_are_all_problems_and_the_solved_leave(
         assert set(kept) | set(gone) == everything
         assert set(kept) & {f"a{i}" for i in solved} & in_play <= back
         assert len(kept) >= (floor or per_step)
+
+
+def test_ending_an_epoch_leaves_the_garbage_collector_as_it_was() -> None:
+    for switch in (gc.disable, gc.enable):
+        switch()
+        run_epoch(selection({"a": 3}))
+        assert gc.isenabled() == (switch is gc.enable)

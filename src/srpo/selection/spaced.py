@@ -21,6 +21,7 @@ from srpo.selection.resampling import (
     OUT_OF_PLAY,
     dropped_by,
     kept_by,
+    uncollected,
     with_revived,
 )
 from srpo.selection.rule import Decision, Resampled
@@ -76,8 +77,9 @@ class Spaced(Uniform):
 
     def end_epoch(self) -> list[Resampled]:
         """See `Rule.end_epoch`. If too few stay, those with the shortest rest left come back."""
-        decided = [self._decide_waiting(problem_id) for problem_id in self.dropped]
-        decided += [self._decide_in_play(problem_id) for problem_id in self.kept]
+        with uncollected():
+            decided = [self._decide_waiting(problem_id) for problem_id in self.dropped]
+            decided += [self._decide_in_play(problem_id) for problem_id in self.kept]
         out = [d for d in decided if d.decision in OUT_OF_PLAY]
         missing = max(0, self.floor - (len(decided) - len(out)))
         back = nsmallest(missing, out, key=self._rest_left)
