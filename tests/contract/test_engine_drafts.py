@@ -58,7 +58,7 @@ def test_without_drafts_nothing_changes(make: Callable[[], Engine]) -> None:
     assert [[replace(s, draft=None) for s in samples] for samples in noting] == plain
 
 
-def check_notes(sample: Sample, k: int) -> None:
+def assert_notes(sample: Sample, k: int) -> None:
     """The fewest likely tokens that matter, likeliest first, at every place of the sample."""
     draft = sample.draft
     assert draft is not None
@@ -81,7 +81,7 @@ def test_a_draft_notes_the_fewest_likely_tokens_that_matter(
     make: Callable[[], Engine], k: int
 ) -> None:
     for _, sample in flat(make().sample(PROMPTS, 6, replace(HOW, draft_top_k=k))):
-        check_notes(sample, k)
+        assert_notes(sample, k)
 
 
 @pytest.mark.parametrize("how", [LATER, replace(LATER, temperature=1.7), replace(LATER, top_p=0.6)])
@@ -117,7 +117,7 @@ def test_logprobs_and_notes_are_those_of_the_newest_weights(make: Callable[[], E
     new = engine.forward_backward([datum(p, s, 0.0) for p, s in rows], Clip())
     for (prompt, sample), logprobs in zip(rows, new, strict=True):
         assert logprobs[len(prompt) :] == pytest.approx(sample.logprobs, abs=2e-5)
-        check_notes(sample, 32)
+        assert_notes(sample, 32)
 
 
 def test_same_drafts_and_seed_give_the_same_samples(make: Callable[[], Engine]) -> None:

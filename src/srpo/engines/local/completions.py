@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 import torch
 from torch import Tensor
 
@@ -53,12 +55,17 @@ class Completions:
         return samples
 
     def _drafts(self, lengths: list[int], tokens: list[list[int]]) -> list[Draft]:
-        counts_BT = (self.top_probs_BTk > 0).sum(dim=-1).tolist()
-        logprobs_BTk = self.top_probs_BTk.log().tolist()
+        places = torch.arange(self.tokens_BT.shape[1], device=self.lengths_B.device)
+        real_BT = places < self.lengths_B[:, None]
+        probs_Nk = self.top_probs_BTk[real_BT]
+        noted_Nk = probs_Nk > 0
+        counts = iter(noted_Nk.sum(dim=1).tolist())
+        ids = iter(self.top_ids_BTk[real_BT][noted_Nk].tolist())
+        logprobs = iter(probs_Nk[noted_Nk].log().tolist())
         drafts = []
-        for i, (length, ids_Tk) in enumerate(zip(lengths, self.top_ids_BTk.tolist(), strict=True)):
-            counts = counts_BT[i][:length]
-            ids = (tuple(row[:c]) for row, c in zip(ids_Tk, counts, strict=False))
-            logprobs = (tuple(row[:c]) for row, c in zip(logprobs_BTk[i], counts, strict=False))
-            drafts.append(Draft(tuple(tokens[i][:length]), tuple(ids), tuple(logprobs)))
+        for length, row in zip(lengths, tokens, strict=True):
+            own = list(islice(counts, length))
+            top_ids = tuple(tuple(islice(ids, count)) for count in own)
+            top_logprobs = tuple(tuple(islice(logprobs, count)) for count in own)
+            drafts.append(Draft(tuple(row[:length]), top_ids, top_logprobs))
         return drafts

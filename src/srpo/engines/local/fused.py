@@ -178,38 +178,33 @@ class FusedNetwork:
         logits, cache = self.prefill(prompts, n, room)
         begun = torch.tensor([i for i, draft in enumerate(drafts) if draft], device=self._device)
         look(begun, torch.zeros_like(begun), logits[begun])
-        longest = max(len(draft) for draft in drafts) - 1
-        at_once = max(1, VERIFY_TOKENS // max(1, longest))
-        for first in range(0, len(drafts) if longest else 0, at_once):
-            chunk = [draft[:-1] for draft in drafts[first : first + at_once]]
-            self._extend(chunk, first, longest, cache, look)
-        cache.num_filled += longest
+        width = max(len(draft) for draft in drafts) - 1
+        for table in (table for layer in cache.layers for table in layer):
+            table[:, :, cache.num_prompt : cache.num_prompt + width] = 0.0  # see `_kept`
+        order = sorted(range(len(drafts)), key=lambda i: -len(drafts[i]))
+        while order and len(drafts[order[0]]) > 1:  # alike in length, so that little is padding
+            at_once = max(1, VERIFY_TOKENS // (len(drafts[order[0]]) - 1))
+            rows, order = order[:at_once], order[at_once:]
+            self._extend(rows, [drafts[i][:-1] for i in rows], cache, look)
+        cache.num_filled += width
         return cache
 
     def _extend(
-        self,
-        drafts: Sequence[Sequence[int]],
-        first: int,
-        width: int,
-        cache: FusedCache,
-        look: Look,
+        self, which: list[int], drafts: Sequence[Sequence[int]], cache: FusedCache, look: Look
     ) -> None:
-        """Drafts of the rows from `first` on, into the `width` columns after the prompts."""
+        """Drafts of some rows, into the columns after the prompts."""
         ids_BT, lengths_B = self._padded(drafts)
-        B, T = ids_BT.shape
-        rows, filled = slice(first, first + B), cache.num_prompt + T
+        T, num_prompt = ids_BT.shape[1], cache.num_prompt
+        rows = torch.tensor(which, device=self._device)
         past_lengths_B = cache.prompt_lengths_B[rows]
-        mask = causal_mask(past_lengths_B, cache.num_prompt, T, cache.mask.dtype)
+        mask = causal_mask(past_lengths_B, num_prompt, T, cache.mask.dtype)
 
         def attend(i: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            for table, new in zip(cache.layers[i], (k, v), strict=True):
-                table[rows, :, cache.num_prompt : filled] = new.transpose(1, 2)
-                table[rows, :, filled : cache.num_prompt + width] = 0.0
-            keys, values = (table[rows, :, :filled] for table in cache.layers[i])
-            out = F.scaled_dot_product_attention(
-                q.transpose(1, 2), keys, values, attn_mask=mask, enable_gqa=True
-            )
-            return out.transpose(1, 2)
+            keys, values = cache.layers[i]
+            past = (keys[rows, :, :num_prompt], values[rows, :, :num_prompt])
+            keys[rows, :, num_prompt : num_prompt + T] = k.transpose(1, 2)
+            values[rows, :, num_prompt : num_prompt + T] = v.transpose(1, 2)
+            return attend_causal(q, k, v, past, mask)
 
         steps_T = torch.arange(T, device=self._device)
         hidden = self._decoder.hidden(
@@ -221,7 +216,7 @@ class FusedNetwork:
             *(torch.split(x, max(1, MAX_LOGITS // head.shape[0])) for x in (at_N, places_N)),
             strict=True,
         ):
-            look(at + first, places + 1, F.linear(hidden[at, places], head).float())
+            look(rows[at], places + 1, F.linear(hidden[at, places], head).float())
 
     def resume(
         self, contexts: Sequence[Sequence[int]], rows: Tensor, cache: FusedCache, room: int
