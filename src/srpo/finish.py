@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from srpo.account import account_of
+from srpo.account import Decided, Drawn, account_of, saved_by_resampling
 from srpo.checkpoints import RunState
 from srpo.config import Config
 from srpo.figures import evaluation_from
@@ -51,13 +51,30 @@ def write_report(run: RunDirectory, config: Config, state: RunState, ledger: Led
         },
         "ending": state.ending,
     }
-    account = account_data(account_of(rows, run.read_evaluations()))
+    account = account_data(account_of(rows, run.read_evaluations()), saved_in(ledger))
     data = report_data(
         before, after, run=facts, notes=notes, disagreements=disagreements, account=account
     )
     run.report_json.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
     run.report_text.write_text(report_text(data), encoding="utf-8")
     draw_curve(rows, stage_starts(config, rows), run.curve, " ".join(notes))
+
+
+def saved_in(ledger: Ledger) -> dict[int, int]:
+    """Tokens that dropped problems did not cost, by epoch; an estimate (srpo.account)."""
+    return saved_by_resampling(
+        (Drawn(*row) for row in ledger.groups_drawn()),
+        (
+            Decided(
+                epoch,
+                set_name,
+                problem_id,
+                drops=decision.startswith("drop:"),
+                revives=decision.startswith("revive:"),
+            )
+            for epoch, set_name, problem_id, decision in ledger.turns()
+        ),
+    )
 
 
 def notes_of(config: Config) -> list[str]:

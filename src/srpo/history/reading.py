@@ -92,6 +92,29 @@ class LedgerReader:
             )
         ]
 
+    def groups_drawn(self) -> Iterator[tuple[int, str, int]]:
+        """(epoch, problem, generated tokens) of every group, epoch by epoch."""
+        return self._all(
+            "SELECT g.epoch, p.id, g.generated FROM groups g JOIN problems p ON p.key = g.problem "
+            "WHERE g.epoch IN (SELECT DISTINCT epoch FROM steps) ORDER BY g.epoch, g.step"
+        )
+
+    def turns(self) -> Iterator[tuple[int, str, str, str]]:
+        """(epoch, set, problem, decision) of what left play or came back, epoch by epoch.
+
+        Every resampling of a set begins with a row without problem and decision.
+        """
+        return self._all(
+            "SELECT epoch, set_name, problem, decision FROM ("
+            "SELECT s.epoch, n.text AS set_name, '' AS problem, '' AS decision "
+            "FROM resamplings r JOIN steps s ON s.step = r.step "
+            "JOIN words n ON n.key = r.set_name GROUP BY 1, 2 UNION ALL "
+            "SELECT s.epoch, n.text, p.id, w.text FROM decisions x "
+            "JOIN steps s ON s.step = x.step JOIN problems p ON p.key = x.problem "
+            "JOIN words n ON n.key = x.set_name JOIN words w ON w.key = x.decision) "
+            "ORDER BY epoch, decision, set_name, problem"
+        )
+
     # -- problems --------------------------------------------------------------------------------
 
     def find_problems(self, start: str) -> list[ProblemRow]:
