@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from benchmarks.measuring import cpu_seconds
-from srpo.batching import token_mean_data, with_advantages
+from srpo.batching import training_data, with_advantages
 from srpo.config import PromptConfig
 from srpo.embedded.world import generate
 from srpo.engines.local import LocalEngine
@@ -94,7 +94,7 @@ class OurTrainer:
         )
         sampled = cpu_seconds()
         groups = graded(groups)
-        data = every_datum(groups) if self._every_group else token_mean_data(groups, 1.0)
+        data = every_datum(groups) if self._every_group else training_data(groups, 1.0)
         self.engine.forward_backward(data, CLIP)
         self.engine.optim_step(Adam(lr=LEARNING_RATE))
         done = cpu_seconds()
@@ -117,7 +117,7 @@ def graded(groups: Sequence[Group]) -> list[Group]:
 
 
 def every_datum(groups: Sequence[Group]) -> list[Datum]:
-    """As `token_mean_data`, with the rollouts whose advantage is zero."""
+    """As `training_data`, with the rollouts whose advantage is zero."""
     num_tokens = sum(group.num_tokens for group in groups)
     return [
         Datum(

@@ -19,8 +19,9 @@ ROOMS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "the way of the data",
         (
-            "problems", "selection", "prefixes", "drafts", "prompts", "rollouts", "rewards", "sandbox", "advantages",
-            "batching", "subsets", "account", "history", "schedule", "figures", "watcher",
+            "problems", "selection", "prefixes", "drafts", "prompts", "rollouts", "rewards",
+            "sandbox", "subsets", "advantages", "batching", "account", "history", "schedule",
+            "figures", "watcher",
         ),
     ),
     ("machines", ("engines.local", "engines.scripted", "embedded", "rundir", "checkpoints")),

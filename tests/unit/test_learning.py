@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from srpo.engines.local.learning import Chunk, accumulate, clipped_loss, plan
-from srpo.engines.local.network import Row
+from srpo.engines.local.network import Look, Row
 from srpo.types import Clip, Datum
 
 CLIP = Clip(low=0.2, high=0.28)
@@ -166,6 +166,23 @@ class Bigrams:
 
     def decode(self, tokens_B: Tensor, cache: NoPrefixes) -> Tensor:
         """Never sampled from."""
+        raise NotImplementedError
+
+    def verify(
+        self,
+        prompts: Sequence[Sequence[int]],
+        n: int,
+        drafts: Sequence[Sequence[int]],
+        room: int,
+        look: Look,
+    ) -> NoPrefixes:
+        """Not used in training."""
+        raise NotImplementedError
+
+    def resume(
+        self, contexts: Sequence[Sequence[int]], rows: Tensor, cache: NoPrefixes, room: int
+    ) -> tuple[Tensor, NoPrefixes]:
+        """Not used in training."""
         raise NotImplementedError
 
     def prefixes(self, prefixes: Sequence[Sequence[int]]) -> NoPrefixes:
