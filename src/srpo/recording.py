@@ -53,8 +53,9 @@ def close_step(
     s.run.write_rollouts(when.step, when.epoch, groups)
     s.ask_second_opinion(groups, when.step)
     s.run.append_metrics(figures.metrics())
-    s.ledger.record_step(when, groups, decisions, s.events)
+    s.ledger.record_step(when, groups, decisions, s.events, revived_before=s.revived)
     s.events.clear()
+    s.revived = []
     s.watcher.step(figures)
 
 

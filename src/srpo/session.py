@@ -27,6 +27,7 @@ from srpo.rewards.math.second_opinion import second_opinions
 from srpo.rewards.opinion_sample import opinion_row, questions
 from srpo.rundir import RunDirectory, check_space
 from srpo.selection import Selection
+from srpo.selection.rule import Resampled
 from srpo.types import AssertCase, Group, Problem, Split
 from srpo.watcher import Watcher
 
@@ -76,6 +77,7 @@ class Session:
     answers: OwnAnswers = field(default_factory=OwnAnswers)
     selection: Selection | None = None  # of the stage in progress
     state: RunState = field(default_factory=RunState)
+    revived: list[Resampled] = field(default_factory=list)  # for a stage's start; not in the ledger
     events: list[tuple[str, str]] = field(default_factory=list)  # not yet in the ledger
 
     @property

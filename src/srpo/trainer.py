@@ -210,6 +210,7 @@ def _open_stage(s: Session, number: int) -> Selection:
         counts = f"{selection.num_kept} problems in play, {selection.num_dropped} dropped"
         s.tell("stage", f"stage {number} ({stage.name}) begins: {counts}")
         tell_revived(s, selection.revived_at_start)
+        s.revived = selection.revived_at_start
         for name, has, share in selection.short_sets:
             s.tell("problems", f"{name}: {has} problems are fewer than its {share} places a step")
     return selection

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +59,7 @@ def make_run(root: Path, config: Config, problems: tuple[Problem, ...]) -> None:
     with Ledger(run.ledger) as ledger:
         ledger.add_problems("all", problems)
         decided = [Resampled(p.id, "all", Decision.KEEP_UNSEEN, 0, 0) for p in problems]
-        decided[0] = replace(decided[0], decision=Decision.DROP_ALL_CORRECT)
+        decided[0] = decided[0]._replace(decision=Decision.DROP_ALL_CORRECT)
         ledger.record_step(When(1, 1, 1), [], decided, [])
 
 
