@@ -38,6 +38,8 @@ if fail.exists() and fail.read_text():
     fail.write_text(fail.read_text()[1:])
     sys.exit("srpo: out of luck")
 run.mkdir(parents=True, exist_ok=True)
+if not resumed:
+    (run / "config.toml").write_text(Path(sys.argv[1]).read_text())
 stopped = []
 signal.signal(signal.SIGTERM, lambda *_: stopped.append(1))
 

@@ -13,7 +13,7 @@ import pytest
 from srpo.comparison.comparing import rewrite_results
 from srpo.comparison.jobs import rate_jobs, result_jobs
 from srpo.comparison.plan import Comparison, load_comparison
-from srpo.comparison.record import keep_plan
+from srpo.comparison.record import check_plan, keep_plan
 from srpo.comparison.results import Course, best_rate, choose_rate, read_arm, read_run
 from srpo.comparison.statistics import Cost
 from srpo.comparison.summary import summarize
@@ -118,6 +118,70 @@ def test_a_rate_is_chosen_without_the_test_and_only_among_whole_ones(tmp_path: P
     choice = choose_rate(found, arm)
     assert choice is not None and choice.chosen == 1e-4
     assert choice.scores == {1e-4: {1: pytest.approx(0.05), 2: pytest.approx(0.05)}}
+
+
+def with_rates(folder: Path, seeds: str = "[1]") -> Comparison:
+    """The plan, with two learning rates to try."""
+    return comparison(folder, PLAN.replace("[budget]", RATES.replace("[1]", seeds) + "[budget]"))
+
+
+def test_a_rate_that_wins_later_does_not_take_over_runs_of_another(tmp_path: Path) -> None:
+    found = with_rates(tmp_path)
+    keep_plan(found, lambda _: None)
+    arm = found.arms[0]
+    small, large = rate_jobs(found, arm)
+    write_run(small, [0, 500], {"math": [0.0, 0.1]})  # the run at the larger rate failed
+    write_run(result_jobs(found, arm, 1e-4)[0], TOKENS, PLAIN)
+    write_run(large, [0, 500], {"math": [0.0, 0.9]})  # tried again, it would win
+    choice = choose_rate(found, arm)
+    assert choice is not None and (choice.chosen, choice.better) == (1e-4, 2e-4)
+    assert read_arm(found, arm, choice.chosen).rate == 1e-4
+    stream = io.StringIO()
+    rewrite_results(found.path, found.out, stream)
+    said = "Learning rates that turned out better when results were there: plain 0.0002."
+    assert said in (found.out / "results.md").read_text()
+
+
+def test_the_rate_stays_even_where_the_runs_that_chose_it_are_gone(tmp_path: Path) -> None:
+    found = with_rates(tmp_path)
+    write_run(result_jobs(found, found.arms[0], 2e-4)[1], TOKENS, PLAIN)
+    choice = choose_rate(found, found.arms[0])
+    assert choice is not None and choice.chosen == 2e-4 and not choice.at_edge
+
+
+def test_seeds_at_two_rates_are_refused_by_the_run(tmp_path: Path) -> None:
+    found = with_rates(tmp_path)
+    keep_plan(found, lambda _: None)
+    arm = found.arms[1]
+    write_run(result_jobs(found, arm, 1e-4)[0], TOKENS, PLAIN)
+    write_run(result_jobs(found, arm, 2e-4)[1], TOKENS, PLAIN)
+    for check in (check_plan, lambda one: keep_plan(one, lambda _: None)):
+        with pytest.raises(
+            RunDirectoryError, match=r"learning_rate = 0\.0002, and the plan asks for 0"
+        ):
+            check(found)
+
+
+def test_a_run_whose_config_was_changed_by_hand_is_refused(tmp_path: Path) -> None:
+    found = whole(tmp_path)
+    path = RunDirectory(result_jobs(found, found.arms[0], None)[0].folder).config
+    path.write_text(path.read_text().replace("group_size = 2", "group_size = 4"))
+    with pytest.raises(
+        RunDirectoryError, match="group_size = 4, and the plan asks for 2"
+    ) as caught:
+        check_plan(found)
+    assert "\n" not in str(caught.value)
+
+
+def test_rates_cannot_be_chosen_by_the_validation_before_training_alone(tmp_path: Path) -> None:
+    found = with_rates(tmp_path)
+    small, large = rate_jobs(found, found.arms[0])
+    write_run(small, [0, 500], {"math": [0.0, 0.5]})
+    write_run(large, [0], {"math": [0.0]})
+    with pytest.raises(
+        RunDirectoryError, match=r"plain: learning rate 0\.0002, seed 1: there is no"
+    ):
+        choose_rate(found, found.arms[0])
 
 
 def test_a_run_without_validations_is_named(tmp_path: Path) -> None:

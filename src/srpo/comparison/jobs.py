@@ -8,8 +8,10 @@ from enum import Enum
 from pathlib import Path
 
 from srpo.checkpoints import checkpoints_of, read_state
-from srpo.comparison.plan import Arm, Comparison
+from srpo.comparison.plan import Arm, Comparison, differing
 from srpo.config import Config
+from srpo.config_files import load_config
+from srpo.errors import ConfigError, RunDirectoryError
 from srpo.rundir import RunDirectory
 
 
@@ -88,6 +90,37 @@ def state_of(job: Job) -> State:
     return State.FINISHED if read_state(found[-1]).ending else State.BEGUN
 
 
+def kept_rate(comparison: Comparison, arm: Arm) -> float | None:
+    """The learning rate that an arm's result runs were begun with; None before there are any.
+
+    From then on it is the arm's, whatever rate runs finish later: seeds at other rates would not
+    be one arm. Raises `RunDirectoryError` if a run has no config that can be read.
+    """
+    if comparison.plan.learning_rate is None:
+        return None
+    for job in result_jobs(comparison, arm, None):
+        if state_of(job) is not State.ABSENT:
+            return _config_of(job).stage[-1].learning_rate
+    return None
+
+
+def check_runs(comparison: Comparison) -> None:
+    """Raise `RunDirectoryError` if a run was made with another config than the plan now asks for.
+
+    The message names the run and the setting.
+    """
+    for arm in comparison.arms:
+        results = result_jobs(comparison, arm, kept_rate(comparison, arm))
+        for job in (*rate_jobs(comparison, arm), *results):
+            if state_of(job) is State.ABSENT:
+                continue
+            for name, (was, asked) in differing(_config_of(job), job.config).items():
+                raise RunDirectoryError(
+                    f"{job.folder}: was made with {name} = {was}, and the plan asks for {asked}; "
+                    "move the folder away, or choose another --out"
+                )
+
+
 def share_done(job: Job) -> float:
     """Share of the budget that a run has spent, in [0, 1]."""
     rows = RunDirectory(job.folder).read_metrics()
@@ -99,6 +132,16 @@ def share_done(job: Job) -> float:
         (rows[-1]["tokens/total"] or 0, budget.tokens),
     )
     return min(1.0, *(done / limit for done, limit in spent if limit))
+
+
+def _config_of(job: Job) -> Config:
+    """The config that a run was made with."""
+    path = RunDirectory(job.folder).config
+    try:
+        return load_config(path).config
+    except ConfigError as error:
+        line = str(error).splitlines()[0]
+        raise RunDirectoryError(f"{job.folder}: its config cannot be read: {line}") from None
 
 
 def _with_seed(config: Config, seed: int) -> Config:

@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from srpo.comparison.jobs import check_runs
 from srpo.comparison.plan import Comparison, Plan, differing, read_plan
 from srpo.config_files import dump, load_config
 from srpo.errors import ConfigError, RunDirectoryError
@@ -19,11 +20,12 @@ def keep_plan(comparison: Comparison, tell: Callable[[str], None]) -> None:
     """Write down what is compared, or check that it is what the folder was begun with.
 
     Seeds and arms may be added; that is told. Raises `ConfigError` that names whatever else has
-    changed, and `RunDirectoryError` if the folder holds other things.
+    changed, and `RunDirectoryError` if the folder holds other things, or runs of another config.
     """
     kept = comparison.out / "plan.toml"
     if kept.is_file():
         _check_same(comparison, read_plan(kept), tell)
+        check_runs(comparison)
     elif comparison.out.exists() and any(p.name != "locks" for p in comparison.out.iterdir()):
         raise RunDirectoryError(
             f"{comparison.out}: already exists and is no comparison; choose another --out"
@@ -43,6 +45,7 @@ def check_plan(comparison: Comparison) -> None:
     kept = comparison.out / "plan.toml"
     if kept.is_file():
         _check_same(comparison, read_plan(kept), lambda _: None)
+        check_runs(comparison)
 
 
 def _check_same(comparison: Comparison, before: Plan, tell: Callable[[str], None]) -> None:

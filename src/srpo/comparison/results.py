@@ -10,10 +10,10 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from srpo.comparison.jobs import Job, State, rate_jobs, result_jobs, state_of
+from srpo.comparison.jobs import Job, State, kept_rate, rate_jobs, result_jobs, state_of
 from srpo.comparison.plan import Arm, Comparison
 from srpo.comparison.statistics import Cost, cost, mean_height
 from srpo.errors import RunDirectoryError
@@ -27,7 +27,7 @@ RULE = (
     "highest mean, over generated tokens, of the lower of the domains' validation accuracies "
     "(area under the curve, straight lines between validations, up to the tokens that every "
     "rate's runs have spent), averaged over the seeds; at a tie the smaller rate; a rate with a "
-    "failed run is not chosen"
+    "failed run is not chosen; once a result run is begun, its rate stays"
 )
 
 
@@ -101,6 +101,7 @@ class RateChoice:
     chosen: float
     scores: dict[float, dict[int, float]] = field(default_factory=dict)  # rate -> seed -> score
     end_tokens: float = 0.0  # scores are means up to here
+    better: float | None = None  # a rate found to do better when results were already there
 
     @property
     def at_edge(self) -> bool:
@@ -155,7 +156,7 @@ def read_arm(comparison: Comparison, arm: Arm, rate: float | None) -> ArmFigures
 def choose_rate(comparison: Comparison, arm: Arm) -> RateChoice | None:
     """The learning rate of an arm by `RULE`; None if no rate has all of its runs finished.
 
-    Only validations are read.
+    Only validations are read. Raises `RunDirectoryError` if a run has none beyond its start.
     """
     courses: dict[float, dict[int, Course]] = {}
     for job in rate_jobs(comparison, arm):
@@ -164,11 +165,29 @@ def choose_rate(comparison: Comparison, arm: Arm) -> RateChoice | None:
     rates = comparison.plan.learning_rate
     wanted = len(rates.seeds) if rates else 0
     whole = {rate: by_seed for rate, by_seed in courses.items() if len(by_seed) == wanted}
-    return best_rate(arm.name, whole) if whole else None
+    kept = kept_rate(comparison, arm)
+    if not whole:
+        return None if kept is None else RateChoice(arm.name, kept)
+    best = best_rate(arm.name, whole)
+    if kept is None or kept == best.chosen:
+        return best
+    return replace(best, chosen=kept, better=best.chosen)
 
 
 def best_rate(arm: str, courses: dict[float, dict[int, Course]]) -> RateChoice:
-    """The choice among rates, each with the courses of its seeds. See `RULE`."""
+    """The choice among rates, each with the courses of its seeds. See `RULE`.
+
+    Raises `RunDirectoryError` if a course has no validation after training began: nothing could
+    then be compared.
+    """
+    for rate, by_seed in courses.items():
+        for seed, course in by_seed.items():
+            if course.tokens[-1] <= course.tokens[0]:
+                raise RunDirectoryError(
+                    f"{arm}: learning rate {rate:g}, seed {seed}: there is no validation after "
+                    "training began, so no rate can be chosen; validate more often in the plan's "
+                    "[evaluation], in another --out"
+                )
     end = min(course.tokens[-1] for by_seed in courses.values() for course in by_seed.values())
     scores = {
         rate: {seed: mean_height(c.tokens, c.lowest, end) for seed, c in courses[rate].items()}

@@ -34,7 +34,7 @@ from srpo.comparison.jobs import (
 from srpo.comparison.plan import Arm, Comparison
 from srpo.comparison.results import RateChoice, choose_rate
 from srpo.config_files import dump
-from srpo.errors import RunDirectoryError
+from srpo.errors import RunDirectoryError, SrpoError
 from srpo.interrupts import Interrupts
 
 TRAIN = (sys.executable, "-m", "srpo", "train")
@@ -124,6 +124,9 @@ class Runner:
                 self._start()
                 self._look()
                 time.sleep(POLL_S)
+        except SrpoError:
+            self._stop()
+            raise
         except BaseException:  # a second Ctrl-C, or a fault of ours: leave no run behind
             for one in self._running:
                 one.process.kill()
@@ -153,7 +156,8 @@ class Runner:
                 self._outcome.failed.append(f"{arm.name}, all seeds (no learning rate)")
                 continue
             edge = "; at the edge of what was tried" if choice.at_edge else ""
-            self._onlooker.tell(f"{arm.name}: learning rate {choice.chosen:g}{edge}")
+            late = f"; {choice.better:g} does better, too late" if choice.better else ""
+            self._onlooker.tell(f"{arm.name}: learning rate {choice.chosen:g}{edge}{late}")
             self._outcome.rates[arm.name] = choice
             self._add(result_jobs(self._comparison, arm, choice.chosen))
 

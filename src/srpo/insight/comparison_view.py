@@ -163,6 +163,7 @@ def rates_data(choices: Mapping[str, RateChoice]) -> dict[str, Any]:
             name: {
                 "chosen": choice.chosen,
                 "at_edge": choice.at_edge,
+                "better_too_late": choice.better,
                 "up_to_tokens": choice.end_tokens,
                 "scores": [
                     {"rate": rate, "seed": seed, "score": score}
@@ -325,6 +326,11 @@ def _remarks(figures: ComparisonFigures) -> list[str]:
         lines.append(
             f"At the edge of the learning rates tried, where others may do better: "
             f"{', '.join(edges)}."
+        )
+    late = [f"{c.arm} {c.better:g}" for c in figures.choices.values() if c.better is not None]
+    if late:
+        lines.append(
+            f"Learning rates that turned out better when results were there: {', '.join(late)}."
         )
     if figures.failed:
         lines.append(f"Failed runs, not in the means: {'; '.join(figures.failed)}.")
