@@ -93,8 +93,9 @@ def with_stage_advantages(s: Session, stage: StageConfig, group: Group) -> Group
     """The group with advantages, as the config's loss and the stage's penalty have it."""
     loss = s.config.loss
     mask = loss.mask_truncated and stage.reward.overlong == "mask"
+    train_truncated = loss.count_truncated and not mask
     return with_advantages(
-        with_subset(group, loss.subset) if loss.subset else group,
+        with_subset(group, loss.subset, train_truncated=train_truncated),
         mask_truncated=mask,
         count_truncated=loss.count_truncated,
         scale_by_std=loss.scale_by_std,

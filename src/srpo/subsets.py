@@ -31,25 +31,37 @@ def most_varied(rewards: Sequence[float], count: int) -> list[int]:
     return sorted([*high, *low])
 
 
-def with_subset(group: Group, count: int) -> Group:
+def with_subset(group: Group, count: int, *, train_truncated: bool = True) -> Group:
     """The group with `trained` false for all rollouts but the `count` most varied in reward.
 
     The choice comes before the advantages, which are then those of the chosen among themselves
     (`srpo.batching.with_advantages`), as in the code that the paper's authors published: there
     mean and std are taken of the chosen rewards.
 
-    What could not be graded is never chosen. Of equal rewards an answer that was not truncated is
-    preferred, since a truncated one may get no advantage; then the earlier one. A group with no
-    more than `count` gradable rollouts stays as it is, and so does every group if `count` is 0.
+    What could not be graded is never chosen. `train_truncated`: truncated answers may get an
+    advantage, so they are chosen like others. Otherwise the choice is made among the others, and
+    truncated ones only take the places that these leave empty: there they can count in the
+    group's mean, and nothing that could be trained on makes room for them (ours).
+
+    Of equal rewards an answer that was not truncated is preferred, then the earlier one. A group
+    with no more than `count` gradable rollouts stays as it is, and so does every group if `count`
+    is 0.
     """
     gradable = [i for i, rollout in enumerate(group.rollouts) if rollout.reward is not None]
     if not count or len(gradable) <= count:
         return group
-    gradable.sort(key=lambda i: group.rollouts[i].verdict is Verdict.TRUNCATED)  # stable
-    rewards = [group.rollouts[i].reward or 0.0 for i in gradable]
-    chosen = {gradable[position] for position in most_varied(rewards, count)}
-    rollouts = (replace(r, trained=i in chosen) for i, r in enumerate(group.rollouts))
+    gradable.sort(key=lambda i: _truncated(group, i))  # stable
+    able = [i for i in gradable if train_truncated or not _truncated(group, i)]
+    rewards = [group.rollouts[i].reward or 0.0 for i in able]
+    chosen = [able[position] for position in most_varied(rewards, count)]
+    others = [i for i in gradable if i not in set(able)]
+    kept = {*chosen, *others[: count - len(chosen)]}
+    rollouts = (replace(r, trained=i in kept) for i, r in enumerate(group.rollouts))
     return replace(group, rollouts=tuple(rollouts))
+
+
+def _truncated(group: Group, i: int) -> bool:
+    return group.rollouts[i].verdict is Verdict.TRUNCATED
 
 
 def _best_split(rising: Sequence[Fraction], count: int) -> int:

@@ -96,6 +96,28 @@ def test_of_equal_rewards_the_answer_that_came_to_its_end_is_chosen() -> None:
     assert trained(with_subset(of(CUT, RIGHT, WRONG, RIGHT), 2)) == [1, 2]
 
 
+def test_answers_that_get_no_advantage_take_no_place_of_one_that_may() -> None:
+    # 2 right, 4 wrong, 2 truncated with a reward below all others; 4 to take. Trained like the
+    # others, the two truncated ones vary most from the right ones. Masked, they would be all that
+    # pulls the mean down, and nothing would be pushed down: 2 right and 2 wrong are taken
+    cut = replace(CUT, reward=-0.1)
+    made = of(cut, RIGHT, WRONG, WRONG, cut, RIGHT, WRONG, WRONG)
+    assert trained(with_subset(made, 4)) == [0, 1, 4, 5]
+    chosen = with_subset(made, 4, train_truncated=False)
+    assert trained(chosen) == [1, 2, 3, 5]
+    found = with_advantages(chosen, mask_truncated=True, count_truncated=True)
+    assert [round(r.advantage, 4) for r in found.rollouts] == [0, 1, -1, -1, 0, 1, 0, 0]
+
+
+def test_they_take_the_places_that_are_left_and_still_count_in_the_mean() -> None:
+    # 2 right and 3 truncated, 4 to take: both right ones, and the first two truncated ones, which
+    # bring the mean to 1/2: the right ones are pushed up
+    chosen = with_subset(of(CUT, RIGHT, CUT, CUT, RIGHT), 4, train_truncated=False)
+    assert trained(chosen) == [0, 1, 2, 4]
+    found = with_advantages(chosen, mask_truncated=True, count_truncated=True)
+    assert [round(r.advantage, 4) for r in found.rollouts] == [0, 1, 0, 0, 1]
+
+
 @pytest.mark.parametrize("count", [0, 3, 4, 9])
 def test_a_group_that_is_small_enough_stays_as_it_is(count: int) -> None:
     small = of(RIGHT, BROKEN, WRONG, WRONG)
