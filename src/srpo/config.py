@@ -261,7 +261,10 @@ class EvaluationConfig(Section):
     )
     temperature: float = Field(1.0, ge=0, description="of sampling; 0: greedy")
     every_steps: NotNegative = Field(0, description="also evaluate every so many steps; 0: not")
-    test: Literal["first-and-last", "last", "never"] = Field(
+    every_tokens: NotNegative = Field(
+        0, description="also evaluate after every so many tokens generated in training; 0: not"
+    )
+    test: Literal["first-and-last", "last", "at-token-budget", "never"] = Field(
         "first-and-last", description="when the test problems are read: before training and after"
     )
 
@@ -309,6 +312,8 @@ class Config(Section):
                         f"(known: {known})"
                     )
             self._group_fits(number, stage)
+        if self.evaluation.test == "at-token-budget" and not self.budget.tokens:
+            raise ValueError('evaluation.test = "at-token-budget" needs budget.tokens; set it')
         return self
 
     def _group_fits(self, number: int, stage: StageConfig) -> None:

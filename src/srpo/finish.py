@@ -28,7 +28,10 @@ def write_report(run: RunDirectory, config: Config, state: RunState, ledger: Led
     every = [evaluation_from(row) for row in run.read_evaluations()]
     evaluations = [evaluation for evaluation in every if evaluation.split == "test"]
     before = evaluations[0] if evaluations and evaluations[0].step == 0 else None
-    after = evaluations[-1] if evaluations and evaluations[-1].step == state.step else None
+    # read last at the end, or where the token budget was spent
+    last_step = evaluations[-1].step if evaluations else None
+    at_budget = config.evaluation.test == "at-token-budget"
+    after = evaluations[-1] if last_step == state.step or (at_budget and last_step) else None
     notes = notes_of(config)
     never, drawn = ledger.never_solved()
     opinions = run.read_opinions()

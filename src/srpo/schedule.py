@@ -69,6 +69,15 @@ def share_spent(accounts: Iterable[tuple[int, int]]) -> float | None:
     return min((spent / limit for limit, spent in accounts if limit), default=None)
 
 
+def crosses(before: int, now: int, every: int) -> bool:
+    """Whether a count that grew from `before` to `now` reached a multiple of `every`; 0: never.
+
+    >>> crosses(99, 100, 100), crosses(100, 199, 100), crosses(5, 350, 100), crosses(0, 9, 0)
+    (True, False, True, False)
+    """
+    return every > 0 and now // every > before // every
+
+
 @dataclass(frozen=True, slots=True)
 class Switch:
     """What ends a stage; the first that comes. None: never.

@@ -6,25 +6,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from srpo.checkpoints import checkpoints_of, read_state, remove_old, write_checkpoint
 from srpo.config import Algorithm, Config
 from srpo.config_files import DEMO, dump, load_config
 from srpo.engines import ModelOpener
-from srpo.evaluation import evaluate
-from srpo.figures import Evaluation, evaluation_from, evaluation_row
+from srpo.figures import Evaluation, evaluation_from
 from srpo.finish import write_report
+from srpo.held_out import evaluate_along_the_way, evaluate_first, evaluate_last
 from srpo.interrupts import Interrupts
 from srpo.recording import close_step, tell_revived
-from srpo.rollouts import derive_seed
 from srpo.rundir import RunDirectory, next_free
 from srpo.schedule import Progress, Switch, share_spent
 from srpo.selection import Selection
 from srpo.session import Session, open_selection, open_session
 from srpo.stepping import roll_out, timed, update, with_stage_advantages
-from srpo.types import Sampling, Split
 from srpo.watcher import Silent, StagePlan, Watcher
 
 TITLES: Mapping[Algorithm, str] = {
@@ -137,11 +135,11 @@ def _run(s: Session, interrupts: Interrupts) -> Run:
     plan = [StagePlan(i, st.name, st.steps) for i, st in enumerate(s.config.stage, start=1)]
     title = TITLES[s.config.algorithm]
     s.watcher.start(f"{title} in {s.run.root}", tuple(plan), s.state.step + 1)
-    if s.state.step == 0 and not s.run.read_evaluations():
-        _evaluate_first(s)
+    if s.state.step == 0:
+        evaluate_first(s)
     ending = "" if interrupts.caught else _train_stages(s, interrupts)
     if ending:
-        _evaluate_last(s)
+        evaluate_last(s)
         s.tell_opinions()
         s.tell("end", ending)
         s.state.ending = ending
@@ -172,6 +170,8 @@ def _train_stages(s: Session, interrupts: Interrupts) -> str:
     for number, stage in enumerate(s.config.stage, start=1):
         if number < state.stage:
             continue
+        if ending := _budget_spent(s):  # a resumed run may have stopped right when it was
+            return ending
         selection = _open_stage(s, number)
         switch = Switch(
             stage.steps, stage.epochs, stage.plateau_steps, s.config.selection.idle_epochs
@@ -185,6 +185,7 @@ def _train_stages(s: Session, interrupts: Interrupts) -> str:
             _tell_unfilled(s, selection)
             selection.observe(groups)
             close_step(s, selection, groups, done, seconds)
+            evaluate_along_the_way(s, sum(group.num_generated for group in groups))
             _save_when_due(s)
             if interrupts.caught:
                 return ""
@@ -257,63 +258,8 @@ def _budget_spent(s: Session) -> str:
     return f"The run is complete: its budget of {spent} is spent."
 
 
-def _evaluate(s: Session, split: Split) -> None:
-    """Held-out accuracy of the weights as they are now, always with the same draws."""
-    problems = s.sets.held_out(split)
-    how = s.config.evaluation
-    if not problems or not how.samples:
-        return
-    evaluation = evaluate(
-        problems,
-        how.samples,
-        Sampling(
-            max_tokens=s.config.stage[-1].max_completion_tokens,
-            stop_ids=s.prompter.stop_ids,
-            seed=derive_seed(s.config.seed, "evaluation"),
-            temperature=how.temperature,
-        ),
-        step=s.state.step,
-        engine=s.engine,
-        prompter=s.prompter,
-        grade=lambda groups: s.grade(groups, s.config.stage[-1]),
-        watcher=s.watcher,
-    )
-    evaluation = replace(
-        evaluation,
-        split=split,
-        rollouts_spent=s.state.total_rollouts,
-        tokens_spent=s.state.total_tokens,
-        train_s=round(s.state.train_s, 3),
-    )
-    s.run.append_evaluation(evaluation_row(evaluation))
-    s.watcher.evaluated(evaluation)
-
-
-def _evaluate_first(s: Session) -> None:
-    if s.config.evaluation.test == "first-and-last":
-        _evaluate(s, "test")
-    if s.config.evaluation.every_steps and s.sets.held_out("validation"):
-        _evaluate(s, "validation")
-
-
-def _evaluate_last(s: Session) -> None:
-    if s.config.evaluation.test != "never":
-        _evaluate(s, "test")
-
-
-def _evaluate_along_the_way(s: Session) -> None:
-    """The validation problems; where a run has none, the test problems if it may read them."""
-    if s.sets.held_out("validation"):
-        _evaluate(s, "validation")
-    elif s.config.evaluation.test == "first-and-last":
-        _evaluate(s, "test")
-
-
 def _save_when_due(s: Session) -> None:
-    step, every = s.state.step, s.config.evaluation.every_steps
-    if every and step % every == 0:
-        _evaluate_along_the_way(s)
     every = s.config.checkpoint.every_steps
-    if every and step % every == 0:
+    if every and s.state.step % every == 0:
         write_checkpoint(s.run, s.engine, s.tokenizer, s.snapshot(), s.drafts)
         remove_old(s.run, s.config.checkpoint.keep_last)

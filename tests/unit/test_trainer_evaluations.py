@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from srpo.rundir import RunDirectory
 from srpo.trainer import Run, train
@@ -50,7 +52,59 @@ def test_the_test_problems_are_read_when_the_config_says(
 def test_without_validation_problems_the_test_problems_serve_along_the_way(tmp_path: Path) -> None:
     sets = {"math": {**SETS["math"], "validation": 0}}
     run = trained(tmp_path, sets=sets, evaluation={"samples": 1, "every_steps": 2})
-    assert evaluations(run) == [("test", 0), ("test", 2), ("test", 4), ("test", 4)]
+    assert evaluations(run) == [("test", 0), ("test", 2), ("test", 4)]
+
+
+def tokens_by_step(run: Run) -> dict[int, int]:
+    """Tokens generated in training up to the end of each step."""
+    rows = RunDirectory(run.directory).read_metrics()
+    return {int(row["step"] or 0): int(row["tokens/total"] or 0) for row in rows}
+
+
+def test_evaluation_by_tokens_comes_after_each_step_that_crosses_a_multiple(
+    tmp_path: Path,
+) -> None:
+    how = {"samples": 1, "every_tokens": 130, "test": "never"}
+    run = trained(tmp_path, sets=SETS, evaluation=how)
+    spent = tokens_by_step(run)
+    crossing = [n for n in spent if spent[n] // 130 > spent.get(n - 1, 0) // 130]
+    assert 0 < len(crossing) < 4  # some steps cross a multiple, and some do not
+    # beside those: before training and at the end, once
+    assert evaluations(run) == [("validation", n) for n in sorted({0, *crossing, 4})]
+
+
+def test_validation_is_also_made_at_the_end_and_not_twice(tmp_path: Path) -> None:
+    how = {"samples": 1, "every_steps": 3, "test": "never"}
+    run = trained(tmp_path, sets=SETS, evaluation=how)
+    assert evaluations(run) == [("validation", 0), ("validation", 3), ("validation", 4)]
+
+
+def test_no_validation_at_the_end_of_a_run_that_does_not_watch(tmp_path: Path) -> None:
+    run = trained(tmp_path, sets=SETS, evaluation={"samples": 1, "test": "last"})
+    assert evaluations(run) == [("test", 4)]
+
+
+def test_the_test_is_read_where_the_token_budget_is_spent(tmp_path: Path) -> None:
+    # the tokens are spent in the first step; the rollouts, 12 a step, in the third
+    how = {"samples": 1, "test": "at-token-budget"}
+    run = trained(tmp_path, sets=SETS, evaluation=how, budget={"rollouts": 30, "tokens": 1})
+    assert list(tokens_by_step(run)) == [1, 2, 3]
+    assert evaluations(run) == [("test", 1)]
+    assert run.after is not None and run.after.step == 1
+    assert run.before is None
+    report = json.loads((run.directory / "report.json").read_text())
+    assert report["after"]["step"] == 1
+
+
+def test_a_run_that_ends_before_its_token_budget_reads_the_test_at_its_end(tmp_path: Path) -> None:
+    how = {"samples": 1, "test": "at-token-budget"}
+    run = trained(tmp_path, sets=SETS, evaluation=how, budget={"tokens": 10**9})
+    assert evaluations(run) == [("test", 4)]
+
+
+def test_reading_the_test_at_a_token_budget_needs_one(tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match=r"needs budget\.tokens"):
+        config_of(tmp_path, evaluation={"test": "at-token-budget"}, budget={"rollouts": 5})
 
 
 def test_an_evaluation_says_what_training_had_spent(tmp_path: Path) -> None:

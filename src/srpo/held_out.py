@@ -1,0 +1,85 @@
+"""When a run reads its held-out problems: before training, along the way, at its budget, after."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from srpo.evaluation import evaluate
+from srpo.figures import evaluation_row
+from srpo.rollouts import derive_seed
+from srpo.schedule import crosses
+from srpo.session import Session
+from srpo.types import Sampling, Split
+
+
+def evaluate_first(s: Session) -> None:
+    """Before the first step; what a killed run has read already is not read again."""
+    if s.config.evaluation.test == "first-and-last":
+        _evaluate(s, "test")
+    if _watches(s):
+        _evaluate(s, "validation")
+
+
+def evaluate_along_the_way(s: Session, step_tokens: int) -> None:
+    """After a step that generated so many tokens: what is due by steps, tokens, or the budget."""
+    how, now = s.config.evaluation, s.state.total_tokens
+    before = now - step_tokens
+    by_steps = how.every_steps > 0 and s.state.step % how.every_steps == 0
+    if by_steps or crosses(before, now, how.every_tokens):
+        if s.sets.held_out("validation"):
+            _evaluate(s, "validation")
+        elif how.test == "first-and-last":
+            _evaluate(s, "test")
+    if how.test == "at-token-budget" and before < s.config.budget.tokens <= now:
+        _evaluate(s, "test")
+
+
+def evaluate_last(s: Session) -> None:
+    """After the last step. A run that ends before its token budget is spent reads the test now."""
+    if _watches(s):
+        _evaluate(s, "validation")
+    test = s.config.evaluation.test
+    short = test == "at-token-budget" and s.state.total_tokens < s.config.budget.tokens
+    if test in ("first-and-last", "last") or short:
+        _evaluate(s, "test")
+
+
+def _watches(s: Session) -> bool:
+    how = s.config.evaluation
+    return bool(how.every_steps or how.every_tokens) and bool(s.sets.held_out("validation"))
+
+
+def _evaluate(s: Session, split: Split) -> None:
+    """Held-out accuracy of the weights as they are now, always with the same draws.
+
+    Not if this split was read at this step already: it would come to the same.
+    """
+    problems = s.sets.held_out(split)
+    how = s.config.evaluation
+    read = {(row["split"], row["step"]) for row in s.run.read_evaluations()}
+    if not problems or not how.samples or (split, s.state.step) in read:
+        return
+    evaluation = evaluate(
+        problems,
+        how.samples,
+        Sampling(
+            max_tokens=s.config.stage[-1].max_completion_tokens,
+            stop_ids=s.prompter.stop_ids,
+            seed=derive_seed(s.config.seed, "evaluation"),
+            temperature=how.temperature,
+        ),
+        step=s.state.step,
+        engine=s.engine,
+        prompter=s.prompter,
+        grade=lambda groups: s.grade(groups, s.config.stage[-1]),
+        watcher=s.watcher,
+    )
+    evaluation = replace(
+        evaluation,
+        split=split,
+        rollouts_spent=s.state.total_rollouts,
+        tokens_spent=s.state.total_tokens,
+        train_s=round(s.state.train_s, 3),
+    )
+    s.run.append_evaluation(evaluation_row(evaluation))
+    s.watcher.evaluated(evaluation)
