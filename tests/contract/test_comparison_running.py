@@ -137,6 +137,17 @@ def test_rates_are_chosen_before_results_are_made(tmp_path: Path, train: Path) -
     assert written.count("learning_rate = 0.0001") == 2
 
 
+def test_a_change_of_srpo_stops_the_comparison_before_the_next_run(
+    tmp_path: Path, train: Path
+) -> None:
+    found = comparison(tmp_path)
+    found.out.mkdir()
+    (found.out / "source.txt").write_text("another\n")
+    with pytest.raises(RunDirectoryError, match="srpo itself has changed"):
+        go(found, train)
+    assert calls(train) == []
+
+
 def test_a_run_that_fails_once_is_tried_again(tmp_path: Path, train: Path) -> None:
     (tmp_path / "fail").write_text("x")
     outcome, said = go(comparison(tmp_path), train, cores=1)

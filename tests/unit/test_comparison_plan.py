@@ -35,6 +35,11 @@ def with_ours(line: str) -> str:
         ("settings.budget.rollouts = 7", "arm 'ours' differs in budget: it sets budget.rollouts"),
         ("settings.seed = 7", "arm 'ours' sets seed, which must be equal"),
         ('settings = { "evaluation.samples" = 7 }', "sets evaluation.samples, which must be equal"),
+        ('settings = { "prompt.thinking" = "required" }', "sets prompt.thinking, which must be eq"),
+        (
+            'settings = { "verifier.code_timeout_s" = 1 }',
+            "sets verifier.code_timeout_s, which must",
+        ),
         ('settings = { "sets.math.count" = 7 }', "sets sets.math.count, which must be equal"),
         (
             'settings = { "stage.2.max_completion_tokens" = 64 }',

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from srpo.comparison import source
 from srpo.comparison.comparing import rewrite_results
 from srpo.comparison.jobs import rate_jobs, result_jobs
 from srpo.comparison.plan import Comparison, load_comparison
@@ -264,6 +265,35 @@ def test_a_changed_base_is_refused_by_the_setting(tmp_path: Path) -> None:
     again = load_comparison(write_plan(tmp_path, PLAN, base), tmp_path / "out")
     with pytest.raises(ConfigError, match=r"group_size was 2 and is 4 \(and 2 more changes\)"):
         keep_plan(again, lambda _: None)
+
+
+def test_another_srpo_is_refused_for_running_and_said_in_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = whole(tmp_path)
+    keep_plan(found, lambda _: None)  # the same: nothing to say
+    monkeypatch.setattr(source, "fingerprint", lambda: "another")
+    with pytest.raises(RunDirectoryError, match="srpo itself has changed since") as caught:
+        keep_plan(found, lambda _: None)
+    assert "\n" not in str(caught.value)
+    stream = io.StringIO()
+    rewrite_results(found.path, found.out, stream)
+    assert "The runs are those of another srpo" in (found.out / "results.md").read_text()
+
+
+def test_the_fingerprint_is_of_what_trains_and_of_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "insight").mkdir()
+    (tmp_path / "engines").mkdir()
+    for name in ("trainer.py", "engines/local.py", "insight/view.py"):
+        (tmp_path / name).write_text("a = 1\n")
+    before = source.fingerprint(tmp_path)
+    (tmp_path / "insight" / "view.py").write_text("a = 2\n")
+    (tmp_path / "trainer.pyc").write_bytes(b"compiled")
+    assert source.fingerprint(tmp_path) == before
+    (tmp_path / "engines" / "local.py").write_text("a = 2\n")
+    changed_file = source.fingerprint(tmp_path)
+    (tmp_path / "engines" / "local.py").rename(tmp_path / "engines" / "other.py")
+    assert len({before, changed_file, source.fingerprint(tmp_path)}) == 3
 
 
 def test_seeds_and_arms_may_be_added_and_that_is_said(tmp_path: Path) -> None:

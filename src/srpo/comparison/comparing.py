@@ -1,6 +1,6 @@
 """`srpo compare`: check the plan, run what is left of it, and write tables and figure.
 
-OUT/plan.toml, arms/               what is compared (comparison.record)
+OUT/plan.toml, arms/, source.txt   what is compared (comparison.record)
 OUT/configs/, logs/, locks/        config, output and lock of each run
 OUT/rates/ARM/, OUT/runs/ARM/      run directories: for learning rates, and for results
 OUT/learning_rates.json            how each arm got its rate
@@ -23,6 +23,7 @@ from srpo.comparison.plan import Comparison, load_comparison
 from srpo.comparison.record import check_plan, keep_plan
 from srpo.comparison.results import RateChoice, choose_rate, read_arm
 from srpo.comparison.running import run_comparison
+from srpo.comparison.source import source_changed
 from srpo.errors import RunDirectoryError
 from srpo.finish import notes_of
 from srpo.insight.comparison_figure import draw_comparison
@@ -38,6 +39,8 @@ from srpo.insight.comparison_view import (
     rates_data,
 )
 from srpo.session import load_sets
+
+CHANGED = "The runs are those of another srpo than the one that wrote these tables."
 
 
 def compare(path: Path, out: Path | None, cores: int | None, stream: TextIO) -> int:
@@ -88,13 +91,16 @@ def write_results(comparison: Comparison, failed: list[str], stream: TextIO) -> 
     """Read every finished run, write the result files, and print the tables."""
     choices = _choices(comparison)
     rates = {name: choice.chosen for name, choice in choices.items()}
+    notes = notes_of(comparison.arms[0].config)
+    if source_changed(comparison):
+        notes = [*notes, CHANGED]
     figures = ComparisonFigures(
         plan=comparison.plan,
         baseline=comparison.baseline.name,
         arms=[read_arm(comparison, arm, rates.get(arm.name)) for arm in comparison.arms],
         choices=choices,
         failed=failed,
-        notes=notes_of(comparison.arms[0].config),
+        notes=notes,
     )
     files = {
         "results.txt": comparison_text(figures),

@@ -263,7 +263,7 @@ def _refuse_of_arm(own: Sequence[tuple[str, object]], plan: Plan, where: str) ->
     for name, _ in own:
         if _starts(name, "budget"):
             raise ConfigError(f"{where} differs in budget: it sets {name}; take it out")
-        if _starts(name, "seed", "evaluation", "sets", "model"):
+        if _starts(name, "seed", "evaluation", "sets", "model", "prompt", "verifier"):
             raise ConfigError(f"{where} sets {name}, which must be equal for all arms; take it out")
         if name.endswith(".learning_rate") and plan.learning_rate is not None:
             raise ConfigError(f"{where} sets {name}, which [learning_rate] chooses; take it out")

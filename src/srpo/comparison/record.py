@@ -2,6 +2,7 @@
 
 OUT/plan.toml          the plan it was begun with, seeds and arms added later included
 OUT/arms/ARM.toml      the resolved config of each arm
+OUT/source.txt         fingerprint of the srpo that trains the runs (comparison.source)
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from srpo.comparison.jobs import check_runs
 from srpo.comparison.plan import Comparison, Plan, differing, read_plan
+from srpo.comparison.source import check_source, keep_source
 from srpo.config_files import dump, load_config
 from srpo.errors import ConfigError, RunDirectoryError
 
@@ -20,10 +22,12 @@ def keep_plan(comparison: Comparison, tell: Callable[[str], None]) -> None:
     """Write down what is compared, or check that it is what the folder was begun with.
 
     Seeds and arms may be added; that is told. Raises `ConfigError` that names whatever else has
-    changed, and `RunDirectoryError` if the folder holds other things, or runs of another config.
+    changed, and `RunDirectoryError` if the folder holds other things, runs of another config,
+    or those of another srpo.
     """
     kept = comparison.out / "plan.toml"
     if kept.is_file():
+        check_source(comparison)
         _check_same(comparison, read_plan(kept), tell)
         check_runs(comparison)
     elif comparison.out.exists() and any(p.name != "locks" for p in comparison.out.iterdir()):
@@ -35,13 +39,14 @@ def keep_plan(comparison: Comparison, tell: Callable[[str], None]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists():
             _write(path, dump(arm.config))
+    keep_source(comparison)
     aside = kept.with_suffix(".partial")
     shutil.copyfile(comparison.path, aside)
     aside.replace(kept)
 
 
 def check_plan(comparison: Comparison) -> None:
-    """`keep_plan` without writing anything: only its errors."""
+    """`keep_plan` without writing anything: only its errors, and not that srpo has changed."""
     kept = comparison.out / "plan.toml"
     if kept.is_file():
         _check_same(comparison, read_plan(kept), lambda _: None)

@@ -33,6 +33,7 @@ from srpo.comparison.jobs import (
 )
 from srpo.comparison.plan import Arm, Comparison
 from srpo.comparison.results import RateChoice, choose_rate
+from srpo.comparison.source import check_source
 from srpo.config_files import dump
 from srpo.errors import RunDirectoryError, SrpoError
 from srpo.interrupts import Interrupts
@@ -174,6 +175,7 @@ class Runner:
                 if state_of(job) is State.FINISHED:  # by a process that outlived its comparison
                     self._finish(job)
                 else:
+                    check_source(self._comparison)  # it may change while runs go on
                     self._running.append(_begin(self._comparison, job, lock, self._program))
             finally:
                 os.close(lock)  # the run has its own copy
