@@ -7,25 +7,35 @@ from dataclasses import replace
 from typing import Literal, TypeAlias
 
 from srpo.advantages import dr_grpo_advantages, grpo_advantages, kl_penalties
-from srpo.types import Datum, Group, Rollout, Verdict
+from srpo.types import Datum, Group, Outcome, Rollout, Verdict
 
 Average: TypeAlias = Literal["token", "answer", "constant"]
-Over: TypeAlias = Literal["all", "signal"]
+Over: TypeAlias = Literal["all", "mixed"]
 
 
 def with_advantages(
-    group: Group, *, mask_truncated: bool, count_truncated: bool, scale_by_std: bool = True
+    group: Group,
+    *,
+    mask_truncated: bool,
+    count_truncated: bool,
+    scale_by_std: bool = True,
+    over: Over = "all",
 ) -> Group:
     """The group with advantages from its rewards.
 
     `mask_truncated`: truncated rollouts get advantage zero (SRPO, arXiv 2504.14286).
     `count_truncated`: their rewards still count in the group's mean and std (ours).
     `scale_by_std`: GRPO's formula; without it Dr. GRPO's (2503.20783).
+    `over`: as in `counted`. Over "mixed" groups, the others get zeros even if the rest of the
+    reward differs, so that what is recorded as their advantage is what they were trained with.
 
     A rollout that is not trained on (`srpo.subsets`) gets zero and leaves mean and std alone.
     """
+    left_out = over == "mixed" and group.outcome is not Outcome.MIXED
     rewards = [
-        rollout.reward if _counts(rollout, count_truncated=count_truncated) else None
+        rollout.reward
+        if not left_out and _counts(rollout, count_truncated=count_truncated)
+        else None
         for rollout in group.rollouts
     ]
     advantages = grpo_advantages(rewards) if scale_by_std else dr_grpo_advantages(rewards)
@@ -61,7 +71,7 @@ def training_data(
     `kl` has a row for each counted rollout, in order, with a term for each token of prompt and
     completion (`kl_terms`); it is added to the advantages before they are divided. A rollout is
     left out only if no term uses it, and it still counts in the average: the update is the same
-    as if it had been sent. Empty if no group has a signal and there is no `kl`. Raises
+    as if it had been sent. Empty if no counted group has a signal and there is no `kl`. Raises
     `ValueError` if "constant" has no `max_tokens`, or `kl` has not one row a rollout.
     """
     if average == "constant" and max_tokens < 1:
@@ -85,12 +95,13 @@ def counted(groups: Sequence[Group], over: Over = "all") -> list[tuple[Group, Ro
     """The rollouts that an average runs over, each with its group, in order.
 
     They are graded and not left out of the subset that is trained on. `over`: of "all" groups of
-    the step, or only of those with a "signal" (DAPO, 2503.14476, trains on no others).
+    the step, or only of the "mixed" ones, whose answers are neither all correct nor all wrong by
+    the accuracy verdict (DAPO, 2503.14476, trains on no others).
     """
     return [
         (group, rollout)
         for group in groups
-        if over == "all" or group.has_signal
+        if over == "all" or group.outcome is Outcome.MIXED
         for rollout in group.rollouts
         if rollout.reward is not None and rollout.trained
     ]

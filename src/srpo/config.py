@@ -162,8 +162,10 @@ class LossConfig(Section):
         "token",
         description="mean over all tokens (the paper), over answers, or by max_completion_tokens",
     )
-    average_over: Literal["all", "signal"] = Field(
-        "all", description="groups that the mean counts: all of the step, or those with a signal"
+    average_over: Literal["all", "mixed"] = Field(
+        "all",
+        description="groups trained on and averaged over: all, or those neither all correct nor "
+        "all wrong (DAPO)",
     )
     kl_weight: float = Field(
         0.0, ge=0, description="of the distance from the first weights, token by token (0: none)"

@@ -99,6 +99,7 @@ def with_stage_advantages(s: Session, stage: StageConfig, group: Group) -> Group
         mask_truncated=mask,
         count_truncated=loss.count_truncated,
         scale_by_std=loss.scale_by_std,
+        over=loss.average_over,
     )
 
 

@@ -169,15 +169,15 @@ def last_advantages(data: Sequence[Datum]) -> list[float]:
 @pytest.mark.parametrize(
     ("average", "over", "expected"),
     [
-        # 3 + 1 + 5 + 7 = 16 tokens; with a signal 3 + 1
+        # 3 + 1 + 5 + 7 = 16 tokens; mixed: 3 + 1
         ("token", "all", [1 / 16, -1 / 16]),
-        ("token", "signal", [1 / 4, -1 / 4]),
-        # 4 gradable answers: 1/3 and 1/1 each, over 4; with a signal over 2
+        ("token", "mixed", [1 / 4, -1 / 4]),
+        # 4 gradable answers: 1/3 and 1/1 each, over 4; mixed ones over 2
         ("answer", "all", [1 / 12, -1 / 4]),
-        ("answer", "signal", [1 / 6, -1 / 2]),
-        # 4 answers of at most 10 tokens; with a signal 2
+        ("answer", "mixed", [1 / 6, -1 / 2]),
+        # 4 answers of at most 10 tokens; 2 in the mixed group
         ("constant", "all", [1 / 40, -1 / 40]),
-        ("constant", "signal", [1 / 20, -1 / 20]),
+        ("constant", "mixed", [1 / 20, -1 / 20]),
     ],
 )
 def test_each_average_divides_by_what_it_says(
@@ -213,7 +213,7 @@ lengths_rewards = st.lists(
 averages = st.sampled_from(["token", "answer", "constant"])
 
 
-@given(st.lists(lengths_rewards, max_size=4), st.sampled_from(["all", "signal"]))
+@given(st.lists(lengths_rewards, max_size=4), st.sampled_from(["all", "mixed"]))
 def test_the_averages_agree_where_all_answers_have_the_full_length(
     shapes: list[list[tuple[int, float | None]]], over: Over
 ) -> None:
@@ -264,7 +264,7 @@ def test_a_probe_trains_nothing_and_covers_all_that_counts() -> None:
     assert [datum.num_trained for datum in data] == [3, 1, 5, 7]
     assert {value for datum in data for value in datum.advantages} == {0.0}
     assert {datum.temperature for datum in data} == {0.7}
-    assert [d.num_trained for d in probes(two_groups(), 1.0, "signal")] == [3, 1]
+    assert [d.num_trained for d in probes(two_groups(), 1.0, "mixed")] == [3, 1]
 
 
 def test_the_kl_term_joins_the_advantage_of_each_token_before_the_average() -> None:

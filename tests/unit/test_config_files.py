@@ -101,7 +101,7 @@ def test_what_a_file_or_a_flag_says_holds_against_the_preset(tmp_path: Path) -> 
     path = written(tmp_path, 'algorithm = "dapo"\n' + GOOD + "[selection]\nrefills = 3")
     config = load_config(path, [parse_set("loss.clip_high=0.5")]).config
     assert (config.selection.refills, config.loss.clip_high) == (3, 0.5)
-    assert (config.selection.rule, config.loss.average_over) == ("uniform", "signal")
+    assert (config.selection.rule, config.loss.average_over) == ("uniform", "mixed")
     assert config.stage[0].reward.overlong == "soft"
 
 
