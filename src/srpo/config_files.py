@@ -131,6 +131,31 @@ def preset_of(algorithm: object) -> dict[str, Any]:
     return _read_toml(PRESETS / f"{algorithm}.toml") if known else {}
 
 
+def apply_preset(config: Config) -> Config:
+    """A `Config` made in Python, with its algorithm's preset below it, as a file would have it.
+
+    Only settings that were not given take the preset's value; stages are mixed if it says so.
+    Applied twice it changes nothing. Raises `ConfigError` if the two do not fit.
+    """
+    given = config.model_dump(mode="json", exclude_unset=True)
+    return resolve({**given, "algorithm": config.algorithm}, origin="the Config")
+
+
+def check_preset_applied(config: Config) -> None:
+    """Raise `ConfigError` if its algorithm is only a name: if `apply_preset` would change it."""
+    applied = apply_preset(config)
+    if applied == config:
+        return
+    mine, meant = settings_of(config), settings_of(applied)
+    names = [name for name in meant if name in mine and mine[name] != meant[name]]
+    if len(applied.stage) < len(config.stage):  # mixed: stages are one by one other ones
+        names = [*(n for n in names if not n.startswith("stage.")), "stage"]
+    raise ConfigError(
+        f"the Config names algorithm {config.algorithm!r} without its settings ({', '.join(names)} "
+        "would differ); train srpo.config_files.apply_preset(config)"
+    )
+
+
 def parse_set(text: str) -> Setting:
     """`stage.1.steps=40` -> the setting with the value 40. Values are TOML; else a string.
 

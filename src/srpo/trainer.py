@@ -11,7 +11,7 @@ from pathlib import Path
 
 from srpo.checkpoints import checkpoints_of, read_state, remove_old, write_checkpoint
 from srpo.config import Algorithm, Config
-from srpo.config_files import DEMO, dump, load_config
+from srpo.config_files import DEMO, check_preset_applied, dump, load_config
 from srpo.engines import ModelOpener
 from srpo.figures import Evaluation, evaluation_from
 from srpo.finish import write_report
@@ -58,6 +58,9 @@ def train(
 ) -> Run:
     """Train to the end of the last stage. `config` None: the embedded demo.
 
+    A `Config` made in Python is taken as it stands; if its algorithm's preset would change it,
+    that is refused (see `config_files.apply_preset`).
+
     `out` is the run directory to make (default: the next free `runs/NAME-NNN`, `name` being that
     of the config's file); `resume` is one to go on with, then `config` and `out` must be None.
     `open_model` brings the engine (default: the local one). Ctrl-C and SIGTERM end the run after
@@ -93,6 +96,7 @@ def _target(
         path = Path(config) if config is not None else DEMO
         name = name or path.stem
         config = load_config(path).config
+    check_preset_applied(config)
     root = Path(out) if out is not None else next_free(Path("runs"), name or "run")
     RunDirectory.check_new(root)
     return config, root
