@@ -24,7 +24,12 @@ RIGHT, WRONG, MIXED = "right", "wrong", "mixed"
 
 
 def selection(
-    sizes: Mapping[str, int], *, per_step: int = 4, group_size: int = 4, **config: Any
+    sizes: Mapping[str, int],
+    *,
+    per_step: int = 4,
+    group_size: int = 4,
+    memory: Mapping[str, Mapping[str, Any]] | None = None,
+    **config: Any,
 ) -> Selection:
     return Selection(
         {name: [math_problem(id=f"{name}{i}") for i in range(n)] for name, n in sizes.items()},
@@ -33,6 +38,7 @@ def selection(
         group_size,
         "1",
         SelectionConfig.model_validate({"rule": "uniform", "floor": 1, **config}),
+        memory,
     )
 
 
@@ -259,3 +265,33 @@ def test_what_a_shared_problem_came_to_counts_in_every_set_that_has_it() -> None
     assert s.epoch_done
     s.end_epoch()
     assert {name: rule.dropped for name, rule in s.rules.items()} == {"a": ["x0"], "b": ["x0"]}
+
+
+# --- what is known before the first step ----------------------------------------------------------
+
+
+def test_what_another_run_dropped_stands_in_recalled() -> None:
+    # a0 was solved and is out; a1 was solved in the first epoch, and is out since then; a2 is mixed
+    s = selection({"a": 4, "b": 2}, rule="resampling")
+    assert s.recalled == []
+    s.recall([{"a1": Tally(4, 4), "a2": Tally(1, 4), "b0": Tally(4, 4)}, {"a0": Tally(4, 4)}])
+    assert [(d.set_name, d.problem_id, d.decision.value) for d in s.recalled] == [
+        ("a", "a1", "stays dropped"),
+        ("a", "a0", "stays dropped"),
+        ("b", "b0", "stays dropped"),
+    ]
+
+
+def test_a_set_that_an_earlier_stage_learned_about_is_not_recalled() -> None:
+    s = selection({"a": 4, "b": 2}, rule="resampling")
+    s.recall([{"a0": Tally(4, 4), "b0": Tally(4, 4)}], skip=["a"])
+    assert [d.problem_id for d in s.recalled] == ["b0"]
+
+
+def test_pilots_go_by_what_another_run_saw_and_by_what_an_earlier_stage_saw() -> None:
+    wanted: dict[str, Any] = {"per_step": 1, "group_size": 8, "pilot": 4, "pilot_chance": 0.35}
+    fresh, recalled = selection({"a": 1}, **wanted), selection({"a": 1}, **wanted)
+    recalled.recall([{"a0": Tally(8, 8), "other": Tally(0, 8)}])
+    later = selection({"a": 1}, memory=recalled.memory(), **wanted)
+    # four of four: the rest may be mixed with .44 if nothing is known, and with less if 8 of 8 is
+    assert [len(whole_step(s, lambda r: RIGHT)[0]) for s in (fresh, recalled, later)] == [2, 1, 1]

@@ -11,14 +11,15 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from srpo.config import SelectionConfig
 from srpo.selection.dynamic import vacant_places
 from srpo.selection.passes import Uniform
-from srpo.selection.pilot import Belief, chance_of_mixed
+from srpo.selection.pilot import Pilots, chance_of_mixed
 from srpo.selection.resampling import Resampling
-from srpo.selection.rule import Resampled, Rule, Tally
+from srpo.selection.rule import Decision, Resampled, Rule, Tally
 from srpo.selection.shares import places, quotas
 from srpo.selection.soft_drop import SoftDrop
 from srpo.selection.spaced import Spaced
@@ -49,7 +50,6 @@ class Selection:
         self._shared = {} if alone else _shared(self._weights, sets)
         self._places = places(self._weights, problems_per_step)
         self._owed: dict[str, float] = {}
-        self._beliefs: dict[str, Belief] = {}  # of problems a pilot was drawn for
         self._cut: dict[str, int] = {}  # places of the step in hand, by set
         self._asked: dict[str, str] = {}  # problems of the step in hand -> their set
         self._decided: set[str] = set()  # of those, the pilots that are completed, or never will be
@@ -64,6 +64,11 @@ class Selection:
         self.revived_at_start = [
             d for name, rule in self.rules.items() for d in rule.remember(known.get(name, {}))
         ]
+        self.recalled: list[Resampled] = []  # what is out of play by another run's history
+        piloted = self._weights if config.pilot else ()
+        self._pilots = {name: Pilots([p.id for p in sets[name]]) for name in piloted}
+        for name, pilots in self._pilots.items():
+            pilots.remember(known.get(name, {}).get("pilots", {}))
 
     def ask(self, groups: Sequence[Group]) -> list[Request]:
         """What to draw next, given the step's graded groups so far. Empty: the step is complete.
@@ -80,31 +85,42 @@ class Selection:
         What a problem of several sets came to counts for each of them. A group that began with
         part of an answer says nothing about its problem.
         """
-        alone = [group for group in groups if not group.prefix]
-        tallies = {g.problem.id: Tally(g.num_correct, g.num_gradable) for g in alone}
         of_set: dict[str, dict[str, Tally]] = {name: {} for name in self.rules}
-        for problem_id, tally in tallies.items():
+        for group in groups:
+            if group.prefix:
+                continue
+            problem_id, tally = group.problem.id, Tally(group.num_correct, group.num_gradable)
             for name in self._shared.get(problem_id) or (self._asked[problem_id],):
                 of_set[name][problem_id] = tally
+                if self._pilots:
+                    first = replace(group, rollouts=group.rollouts[: self._config.pilot])
+                    pilot = Tally(first.num_correct, first.num_gradable)
+                    self._pilots[name].observe(problem_id, pilot, tally)
         for name, rule in self.rules.items():
             rule.observe(of_set[name])
-        if self._config.pilot:
-            for problem_id, tally in tallies.items():
-                belief = self._beliefs.get(problem_id, Belief())
-                self._beliefs[problem_id] = belief.after(tally).faded()
         self._asked, self._decided, self._cut, self._refills = {}, set(), {}, 0
 
     def recall(self, epochs: Iterable[Mapping[str, Tally]], skip: Collection[str] = ()) -> None:
         """Begin with another run's history: its epochs in order, problem -> what came of it.
 
+        What is out of play by it is in `recalled` then, for this run's own ledger.
         `skip`: sets that an earlier stage of this run has learned about since.
         """
         rules = {name: rule for name, rule in self.rules.items() if name not in skip}
         mine = {name: {*rule.kept, *rule.dropped} for name, rule in rules.items()}
         for tallies in epochs:
             for name, rule in rules.items():
-                rule.observe({i: tally for i, tally in tallies.items() if i in mine[name]})
+                of_set = {i: tally for i, tally in tallies.items() if i in mine[name]}
+                rule.observe(of_set)
                 rule.end_epoch()
+                if self._pilots:
+                    for problem_id, tally in of_set.items():
+                        self._pilots[name].observe(problem_id, tally, tally)
+        self.recalled = [
+            Resampled(problem_id, name, Decision.STAY_DROPPED, 0, 0)
+            for name, rule in rules.items()
+            for problem_id in rule.dropped
+        ]
 
     @property
     def short_sets(self) -> list[tuple[str, int, int]]:
@@ -135,7 +151,10 @@ class Selection:
 
     def memory(self) -> dict[str, dict[str, Any]]:
         """What a later stage should know, by set, as JSON."""
-        return {name: rule.memory() for name, rule in self.rules.items()}
+        known = {name: rule.memory() for name, rule in self.rules.items()}
+        for name, pilots in self._pilots.items():
+            known[name]["pilots"] = pilots.memory()
+        return known
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that changes from step to step, as JSON. Taken between steps."""
@@ -145,7 +164,7 @@ class Selection:
             "epoch": self.epoch,
             "owed": dict(self._owed),
             "unfilled": self.unfilled,
-            "beliefs": {i: [b.correct, b.wrong] for i, b in self._beliefs.items()},
+            "pilots": {name: pilots.memory() for name, pilots in self._pilots.items()},
             "rules": {name: rule.state_dict() for name, rule in self.rules.items()},
             "rng": [version, list(internal), gauss],
         }
@@ -158,7 +177,8 @@ class Selection:
             rule.load_state_dict(state["rules"][name])
         self.epoch, self.unfilled = state["epoch"], state["unfilled"]
         self._owed = dict(state["owed"])
-        self._beliefs = {i: Belief(*pair) for i, pair in state["beliefs"].items()}
+        for name, pilots in self._pilots.items():
+            pilots.remember(state["pilots"][name])
         version, internal, gauss = state["rng"]
         self._rng.setstate((version, tuple(internal), gauss))
 
@@ -197,7 +217,7 @@ class Selection:
             if rest <= 0 or group.problem.id in self._decided:
                 continue
             self._decided.add(group.problem.id)
-            belief = self._beliefs.get(group.problem.id, Belief())
+            belief = self._pilots[self._asked[group.problem.id]].belief(group.problem.id)
             pilot = Tally(group.num_correct, group.num_gradable)
             chance = chance_of_mixed(belief, pilot, rest)
             if chance >= self._config.pilot_chance:
