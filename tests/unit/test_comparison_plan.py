@@ -72,7 +72,24 @@ def test_an_arm_that_is_wrong_is_named(tmp_path: Path, line: str, said: str) -> 
         ('name = "ours"', 'name = "PLAIN!"', "arm: plain is the folder of two arms"),
         ("base.toml", "bose.toml", "bose.toml: no such config file"),
         ("rollouts = 100\ntokens = 1000", "", "budget: give rollouts, tokens or both"),
-        ("[evaluation]", "[evalution]", "unknown setting evalution; did you mean evaluation?"),
+        ("seeds = ", "sead = 1\nseeds = ", "unknown setting sead; did you mean seeds?"),
+        (
+            "[evaluation]",
+            "[evaluation]\nevery_token = 9",
+            "setting evaluation.every_token; did you mean every_tokens?",
+        ),
+        ("every_steps = 1", "", "evaluation: give either every_tokens or every_steps"),
+        ("every_steps = 1", "every_steps = 1\nevery_tokens = 9", "give either every_tokens or ev"),
+        (
+            "[evaluation]",
+            "[evaluation]\nbudgets_tokens = [500, 1001]",
+            "evaluation.budgets_tokens: 1001 is more than budget.tokens, 1000",
+        ),
+        (
+            "[evaluation]",
+            "[evaluation]\nbudgets_tokens = [500, 500]",
+            "evaluation: budgets_tokens: 500 is there twice",
+        ),
         ("targets = [0.7]", "targets = [8]", "evaluation.targets.1: Input should be less than"),
         ("seeds = ", 'baseline = "them"\nseeds = ', "baseline 'them' is no arm (arms: plain, ours"),
         ("seeds = ", "settings.seed = 4\nseeds = ", "settings seed: write it in seeds"),
@@ -124,8 +141,20 @@ def test_every_run_ends_with_its_budget_and_with_nothing_else(tmp_path: Path) ->
         assert (last.steps, last.epochs, last.plateau_steps) == (None, NO_END, None)
         assert (arm.config.budget.rollouts, arm.config.budget.tokens) == (100, 1000)
         assert arm.config.selection.idle_epochs == NO_END
-        assert arm.config.evaluation.test == "last"
+        assert arm.config.evaluation.test == "at-token-budget"
         assert (arm.config.model.threads, arm.config.verifier.code_workers) == (1, 1)
+
+
+def test_without_a_budget_of_tokens_the_test_is_read_at_the_end(tmp_path: Path) -> None:
+    found = comparison(tmp_path, PLAN.replace("tokens = 1000\n", ""))
+    assert {arm.config.evaluation.test for arm in found.arms} == {"last"}
+
+
+def test_validation_comes_after_equal_tokens_for_all_arms(tmp_path: Path) -> None:
+    found = comparison(tmp_path, PLAN.replace("every_steps = 1", "every_tokens = 50"))
+    for arm in found.arms:
+        evaluation = arm.config.evaluation
+        assert (evaluation.every_tokens, evaluation.every_steps) == (50, 0)
 
 
 def test_arms_differ_in_what_they_were_told(tmp_path: Path) -> None:
@@ -161,7 +190,7 @@ def test_result_runs_have_each_seed_and_the_chosen_rate(tmp_path: Path) -> None:
     jobs = result_jobs(found, found.arms[1], 2e-4)
     assert [job.config.seed for job in jobs] == [11, 12]
     assert {job.config.stage[0].learning_rate for job in jobs} == {2e-4}
-    assert {job.config.evaluation.test for job in jobs} == {"last"}
+    assert {job.config.evaluation.test for job in jobs} == {"at-token-budget"}
     own = result_jobs(found, found.arms[1], None)
     assert {job.config.stage[0].learning_rate for job in own} == {1e-3}
 

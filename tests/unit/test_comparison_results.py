@@ -17,7 +17,7 @@ from srpo.comparison.plan import Comparison, load_comparison
 from srpo.comparison.record import check_plan, keep_plan
 from srpo.comparison.results import Course, best_rate, choose_rate, read_arm, read_run
 from srpo.comparison.statistics import Cost
-from srpo.comparison.summary import summarize
+from srpo.comparison.summary import Where, summarize
 from srpo.errors import ConfigError, RunDirectoryError
 from srpo.rundir import RunDirectory
 from tests.comparisons import PLAN, RATES, comparison, write_plan, write_run
@@ -70,9 +70,9 @@ def test_a_target_is_for_the_worst_domain_and_within_the_budget() -> None:
 def test_the_summary_pairs_arms_by_seed(tmp_path: Path) -> None:
     found = whole(tmp_path)
     arms = [read_arm(found, arm, None) for arm in found.arms]
-    plain, ours = summarize(arms, "plain", found.plan.budget, (0.7,))
+    plain, ours = summarize(arms, "plain", found.plan)
     assert plain.differences == {} and plain.savings == {}
-    difference = ours.differences["tokens", "math"]  # 1.0 - 0.6 in both seeds
+    difference = ours.differences[Where("tokens", 1000), "math"]  # 1.0 - 0.6 in both seeds
     assert difference.mean == pytest.approx(0.4) and difference.half == pytest.approx(0.0)
     # ours: 0.2 to 0.9 over 400 tokens; to 0.7 that is 5/7 of the way. plain: 800
     assert ours.costs[0.7, "tokens"].mean == pytest.approx(400 * 5 / 7)
@@ -84,8 +84,29 @@ def test_a_budget_that_the_plan_does_not_have_gives_no_column(tmp_path: Path) ->
     for job in result_jobs(found, found.arms[0], None):
         write_run(job, TOKENS, PLAIN)
     arms = [read_arm(found, arm, None) for arm in found.arms]
-    summary = summarize(arms, "plain", found.plan.budget, ())[0]
-    assert {where for where, _ in summary.accuracy} == {"tokens"}  # no test either: none was made
+    summary = summarize(arms, "plain", found.plan)[0]
+    assert {where for where, _ in summary.accuracy} == {("tokens", 1000)}  # no test was made either
+
+
+def test_accuracy_is_shown_at_smaller_budgets_too(tmp_path: Path) -> None:
+    text = PLAN.replace("[evaluation]", "[evaluation]\nbudgets_tokens = [1000, 399]")
+    found = comparison(tmp_path, text)
+    keep_plan(found, lambda _: None)
+    for job in result_jobs(found, found.arms[0], None):
+        write_run(job, TOKENS, PLAIN, {"math": 0.75, "code": 0.5})
+    rewrite_results(found.path, found.out, io.StringIO())
+    row = next(csv.DictReader((found.out / "results.csv").read_text().splitlines()))
+    shown = {name: value for name, value in row.items() if name.startswith("math_")}
+    # the first validation after the start is at 400 tokens: at 399 it is still the start's
+    assert shown == {
+        "math_at_100_rollouts": "1.0",
+        "math_at_399_tokens": "0.2",
+        "math_at_1000_tokens": "0.6",
+        "math_test": "0.75",
+    }
+    table = (found.out / "results.md").read_text()
+    assert "| math, 399 tokens | code, 399 tokens | math, 1.0 k tokens |" in table
+    assert "test at 1.0 k tokens" in table
 
 
 def test_the_rate_with_the_highest_course_wins_and_a_tie_goes_to_the_smaller() -> None:

@@ -28,7 +28,8 @@ PLAN_WORDS = {  # settings that the plan decides, and what to do instead
     "seed": "write it in seeds",
     "algorithm": "write it in [[arm]]",
     "evaluation.every_steps": "write it in [evaluation]",
-    "evaluation.test": "test problems are evaluated once, at the end",
+    "evaluation.every_tokens": "write it in [evaluation]",
+    "evaluation.test": "test problems are evaluated once; the budget says when",
     "selection.idle_epochs": "a compared run ends with its budget; take it out",
     "model.threads": "a compared run has one; give --cores",
     "verifier.code_workers": "a compared run has one; give --cores",
@@ -60,10 +61,25 @@ class BudgetPlan(Section):
 
 
 class EvaluationPlan(Section):
-    """Validation along the way."""
+    """Validation along the way, and where accuracy is looked at."""
 
-    every_steps: Positive = Field(4, description="training steps between validations")
+    every_tokens: NotNegative = Field(
+        0, description="tokens generated in training between validations; 0: count steps"
+    )
+    every_steps: NotNegative = Field(
+        0, description="training steps between validations; 0: count tokens"
+    )
+    budgets_tokens: tuple[Positive, ...] = Field(
+        (), description="accuracy is shown at these too, beside the whole budget"
+    )
     targets: tuple[Share, ...] = Field((), description="accuracy to reach in every domain at once")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if bool(self.every_tokens) == bool(self.every_steps):
+            raise ValueError("give either every_tokens or every_steps")
+        _once(self.budgets_tokens, "budgets_tokens", "is there twice")
+        return self
 
 
 class RatePlan(Section):
@@ -83,7 +99,7 @@ class Plan(Section):
     seeds: tuple[NotNegative, ...] = Field(min_length=1, description="one run an arm and seed")
     baseline: str = Field("", description="arm of the paired differences; empty: the first")
     budget: BudgetPlan
-    evaluation: EvaluationPlan = EvaluationPlan()
+    evaluation: EvaluationPlan
     learning_rate: RatePlan | None = None
     settings: dict[str, Any] = Field({}, description="settings of all arms, by dotted name")
     arm: tuple[ArmPlan, ...] = Field(description="the arms")
@@ -104,6 +120,12 @@ class Plan(Section):
             raise ValueError(
                 f"seed {shared[0]} is in learning_rate.seeds and in seeds; rates are chosen with "
                 "seeds of their own"
+            )
+        beyond = [b for b in self.evaluation.budgets_tokens if b > self.budget.tokens > 0]
+        if beyond:
+            raise ValueError(
+                f"evaluation.budgets_tokens: {beyond[0]} is more than budget.tokens, "
+                f"{self.budget.tokens}"
             )
         if self.baseline and self.baseline not in names:
             raise ValueError(f"baseline {self.baseline!r} is no arm (arms: {', '.join(names)})")
@@ -225,12 +247,17 @@ def _for_comparison(config: Config, plan: Plan) -> Config:
     last = config.stage[-1].model_copy(
         update={"steps": None, "epochs": NO_END, "plateau_steps": None}
     )
-    every = {"every_steps": plan.evaluation.every_steps, "test": "last"}
+    evaluation = {
+        "every_steps": plan.evaluation.every_steps,
+        "every_tokens": plan.evaluation.every_tokens,
+        # a run goes on until its rollouts are spent too; the test is for equal tokens
+        "test": "at-token-budget" if plan.budget.tokens else "last",
+    }
     return config.model_copy(
         update={
             "stage": (*config.stage[:-1], last),
             "budget": config.budget.model_copy(update=plan.budget.model_dump()),
-            "evaluation": config.evaluation.model_copy(update=every),
+            "evaluation": config.evaluation.model_copy(update=evaluation),
             "selection": config.selection.model_copy(update={"idle_epochs": NO_END}),
             "model": config.model.model_copy(update={"threads": 1}),
             "verifier": config.verifier.model_copy(update={"code_workers": 1}),

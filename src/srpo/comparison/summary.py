@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
-from srpo.comparison.plan import BudgetPlan
+from srpo.comparison.plan import Plan
 from srpo.comparison.results import SPENDINGS, ArmFigures, RunFigures, Spending
 from srpo.comparison.statistics import (
     Estimate,
@@ -18,16 +18,19 @@ from srpo.comparison.statistics import (
     saving,
 )
 
-Where = Literal["rollouts", "tokens", "test"]
-WHERES: tuple[Where, ...] = ("rollouts", "tokens", "test")  # budgets of validation, and the end
+
+class Where(NamedTuple):
+    """Where accuracy is looked at: validation within a budget, or the test."""
+
+    what: Literal["rollouts", "tokens", "test"]
+    limit: int  # the budget; of the test that of tokens, at which it is read; 0: at the end
 
 
 @dataclass(frozen=True, slots=True)
 class ArmSummary:
     """One arm over its seeds. Differences and savings are against the baseline, seed by seed.
 
-    `accuracy` and `differences` are by (where, domain): validation at the last one within the
-    budget of rollouts or of tokens, or the test at the end. `costs` and `savings` are by (target,
+    `accuracy` and `differences` are by (where, domain). `costs` and `savings` are by (target,
     spending). What no run could give is not there.
     """
 
@@ -44,12 +47,18 @@ class ArmSummary:
     totals: dict[Spending, Estimate]
 
 
-def summarize(
-    arms: Sequence[ArmFigures], baseline: str, budget: BudgetPlan, targets: Sequence[float]
-) -> list[ArmSummary]:
+def summarize(arms: Sequence[ArmFigures], baseline: str, plan: Plan) -> list[ArmSummary]:
     """A summary of every arm, in order; `baseline` is the name of one of them."""
     base = next(arm for arm in arms if arm.name == baseline)
-    return [_summary(arm, base, budget, targets) for arm in arms]
+    return [_summary(arm, base, plan) for arm in arms]
+
+
+def wheres_of(plan: Plan) -> list[Where]:
+    """Where accuracy is looked at: the budget of rollouts, those of tokens, and the test."""
+    budget = plan.budget
+    tokens = sorted({*plan.evaluation.budgets_tokens, budget.tokens} - {0})
+    found = [Where("rollouts", budget.rollouts)] if budget.rollouts else []
+    return [*found, *(Where("tokens", limit) for limit in tokens), Where("test", budget.tokens)]
 
 
 def domains_of(arms: Sequence[ArmFigures]) -> list[str]:
@@ -58,21 +67,16 @@ def domains_of(arms: Sequence[ArmFigures]) -> list[str]:
     return sorted(found, key=lambda name: (name != "math", name != "code", name))
 
 
-def accuracy_of(run: RunFigures, where: Where, budget: BudgetPlan) -> dict[str, float]:
-    """A run's accuracy by domain at a budget or on the test; empty where the plan has none."""
-    if where == "test":
-        return run.test
-    limit = budget.rollouts if where == "rollouts" else budget.tokens
-    return run.course.accuracy_at(where, limit) if limit else {}
+def accuracy_of(run: RunFigures, where: Where) -> dict[str, float]:
+    """A run's accuracy by domain: at the last validation within a budget, or on the test."""
+    return run.test if where.what == "test" else run.course.accuracy_at(where.what, where.limit)
 
 
-def _summary(
-    arm: ArmFigures, base: ArmFigures, budget: BudgetPlan, targets: Sequence[float]
-) -> ArmSummary:
+def _summary(arm: ArmFigures, base: ArmFigures, plan: Plan) -> ArmSummary:
     accuracy: dict[tuple[Where, str], Estimate] = {}
     differences: dict[tuple[Where, str], Estimate] = {}
-    for where in WHERES:
-        ours, theirs = _by_domain(arm, where, budget), _by_domain(base, where, budget)
+    for where in wheres_of(plan):
+        ours, theirs = _by_domain(arm, where), _by_domain(base, where)
         for domain, values in ours.items():
             if mean := estimate(list(values.values())):
                 accuracy[where, domain] = mean
@@ -82,8 +86,8 @@ def _summary(
                 differences[where, domain] = difference
     costs: dict[tuple[float, Spending], MeanCost] = {}
     savings: dict[tuple[float, Spending], Ratio] = {}
-    limits = {"rollouts": budget.rollouts, "tokens": budget.tokens, "seconds": 0}
-    for target in targets:
+    limits = {"rollouts": plan.budget.rollouts, "tokens": plan.budget.tokens, "seconds": 0}
+    for target in plan.evaluation.targets:
         for what in SPENDINGS:
             spent = arm.costs(target, what, limits[what])
             if found := mean_cost(list(spent.values())):
@@ -107,11 +111,11 @@ def _summary(
     )
 
 
-def _by_domain(arm: ArmFigures, where: Where, budget: BudgetPlan) -> dict[str, dict[int, float]]:
+def _by_domain(arm: ArmFigures, where: Where) -> dict[str, dict[int, float]]:
     """Domain -> seed -> accuracy."""
     found: dict[str, dict[int, float]] = {}
     for seed, run in arm.runs.items():
-        for domain, value in accuracy_of(run, where, budget).items():
+        for domain, value in accuracy_of(run, where).items():
             found.setdefault(domain, {})[seed] = value
     return found
 

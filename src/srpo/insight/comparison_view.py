@@ -19,7 +19,14 @@ from srpo.comparison.jobs import count_runs
 from srpo.comparison.plan import NO_END, Comparison, Plan
 from srpo.comparison.results import RULE, ArmFigures, RateChoice, Spending
 from srpo.comparison.statistics import Bound, Estimate, MeanCost, Ratio
-from srpo.comparison.summary import WHERES, ArmSummary, Where, accuracy_of, domains_of, summarize
+from srpo.comparison.summary import (
+    ArmSummary,
+    Where,
+    accuracy_of,
+    domains_of,
+    summarize,
+    wheres_of,
+)
 from srpo.config import Config
 from srpo.config_files import settings_of
 from srpo.insight.lines import clock, percent, short
@@ -55,8 +62,7 @@ class ComparisonFigures:
     @property
     def summaries(self) -> list[ArmSummary]:
         """One for each arm."""
-        targets = self.plan.evaluation.targets
-        return summarize(self.arms, self.baseline, self.plan.budget, targets)
+        return summarize(self.arms, self.baseline, self.plan)
 
 
 def tables(figures: ComparisonFigures) -> list[Cells]:
@@ -116,7 +122,8 @@ def comparison_csv(figures: ComparisonFigures) -> str:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     head = ["arm", "seed", "learning_rate"]
-    head += [f"{d}_{_AT[where]}" for where in WHERES for d in domains]
+    wheres = wheres_of(figures.plan)
+    head += [f"{d}_{_place(where)}" for where in wheres for d in domains]
     targets = figures.plan.evaluation.targets
     head += [f"{what}_to_{target:g}" for target in targets for what in limits]
     head += ["signal_share", "gradient_share", "rollouts", "tokens", "seconds"]
@@ -124,8 +131,8 @@ def comparison_csv(figures: ComparisonFigures) -> str:
     for arm in figures.arms:
         for seed, run in arm.runs.items():
             row: list[object] = [arm.name, seed, arm.rate]
-            for where in WHERES:
-                found = accuracy_of(run, where, budget)
+            for where in wheres:
+                found = accuracy_of(run, where)
                 row += [found.get(domain) for domain in domains]
             for target in targets:
                 for what in _SPENDINGS:
@@ -222,21 +229,16 @@ def _own_settings(base: Config, config: Config) -> dict[str, str]:
     return shown
 
 
-_AT: Mapping[Where, str] = {
-    "rollouts": "at_rollouts_budget",
-    "tokens": "at_tokens_budget",
-    "test": "test",
-}
 _SPENDINGS: tuple[Spending, ...] = ("rollouts", "tokens", "seconds")
 
 
 def _accuracy_table(
     figures: ComparisonFigures, summaries: Sequence[ArmSummary], domains: Sequence[str]
 ) -> Cells:
-    """Validation accuracy at the budgets, and test accuracy at the end."""
+    """Validation accuracy at the budgets, and test accuracy."""
     columns = _accuracy_columns(figures.plan, domains)
     return Cells(
-        "Accuracy in %: validation at the budgets, test at the end",
+        f"Accuracy in %: validation at the budgets, test {_test_place(figures.plan)}",
         ("arm", "rate", "seeds", *(name for name, _ in columns)),
         tuple(
             (
@@ -270,12 +272,20 @@ def _difference_table(
 
 
 def _accuracy_columns(plan: Plan, domains: Sequence[str]) -> list[tuple[str, tuple[Where, str]]]:
-    names: dict[Where, str] = {"test": "test"}
-    if plan.budget.rollouts:
-        names["rollouts"] = f"{short(plan.budget.rollouts)} rollouts"
-    if plan.budget.tokens:
-        names["tokens"] = f"{short(plan.budget.tokens)} tokens"
-    return [(f"{d}\n{names[w]}", (w, d)) for w in WHERES if w in names for d in domains]
+    return [
+        (f"{d}\n{'test' if w.what == 'test' else f'{short(w.limit)} {w.what}'}", (w, d))
+        for w in wheres_of(plan)
+        for d in domains
+    ]
+
+
+def _test_place(plan: Plan) -> str:
+    return f"at {short(plan.budget.tokens)} tokens" if plan.budget.tokens else "at the end"
+
+
+def _place(where: Where) -> str:
+    """Where accuracy was looked at, as part of a column's name."""
+    return "test" if where.what == "test" else f"at_{where.limit}_{where.what}"
 
 
 def _target_table(
