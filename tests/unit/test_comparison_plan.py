@@ -207,3 +207,33 @@ def test_settings_may_be_nested_and_a_mix_stays_whole() -> None:
 def test_a_folder_is_named_without_surprises() -> None:
     assert folder_name("../SRPO: all of it") == "srpo-all-of-it"
     assert folder_name("!!!") == "arm"
+
+
+PLANS = sorted((Path(__file__).parents[2] / "benchmarks" / "plans").rglob("*.toml"))
+
+
+@pytest.mark.parametrize("path", PLANS, ids=lambda path: path.stem)
+def test_the_plans_of_the_repository_can_be_run(path: Path, tmp_path: Path) -> None:
+    found = load_comparison(path, tmp_path / "out")
+    budget = found.plan.budget
+    assert (budget.rollouts, budget.tokens) == (10240, 280000)  # one budget in all of them
+    assert found.plan.evaluation.budgets_tokens == (70000, 140000, 280000)
+    for arm in found.arms:
+        stages = arm.config.stage
+        assert {one.problems_per_step * one.group_size for one in stages} == {256}
+        assert arm.config.model.name == found.arms[0].config.model.name
+
+
+def test_a_regime_is_what_its_name_says() -> None:
+    regimes = {path.stem: load_comparison(path).arms[0].config for path in PLANS}
+    weights = regimes["easy-heavy"].sets["math"].level_weights
+    assert sum(weights[:2]) / sum(weights) == 0.75
+    weights = regimes["hard-heavy"].sets["code"].level_weights
+    assert sum(weights[4:]) / sum(weights) == 0.75
+    problems = {
+        name: sum(one.count for one in config.sets.values()) for name, config in regimes.items()
+    }
+    assert problems["headline-1to2"] == 768
+    assert (problems["few-epochs"], problems["many-epochs"]) == (1536, 192)
+    assert regimes["small-groups"].stage[-1].group_size == 4
+    assert regimes["large-groups"].stage[-1].group_size == 32
