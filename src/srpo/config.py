@@ -314,6 +314,11 @@ class Config(Section):
                         f"(known: {known})"
                     )
             self._group_fits(number, stage)
+            if stage.reward.overlong == "soft" and not self.loss.count_truncated:
+                raise ValueError(
+                    f'stage.{number}.reward.overlong = "soft" does nothing to truncated answers '
+                    "where loss.count_truncated = false gives them no advantage; take back one"
+                )
         if self.evaluation.test == "at-token-budget" and not self.budget.tokens:
             raise ValueError('evaluation.test = "at-token-budget" needs budget.tokens; set it')
         return self

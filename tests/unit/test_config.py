@@ -152,6 +152,14 @@ def test_what_is_said_of_overlong_answers_fits_together(changes: dict[str, Any],
         config_with([{"steps": 5, "max_completion_tokens": 1024, "reward": changes}])
 
 
+def test_a_penalty_for_truncated_answers_that_get_no_advantage_is_refused() -> None:
+    soft: dict[str, Any] = {"steps": 5, "reward": {"overlong": "soft"}}
+    assert config_with([soft], loss={"mask_truncated": True})  # the penalty takes its place
+    with pytest.raises(ConfigError, match=r"stage\.2\.reward.*loss\.count_truncated"):
+        config_with([{"steps": 5}, soft], loss={"count_truncated": False})
+    assert config_with(loss={"count_truncated": False})
+
+
 @pytest.mark.parametrize(
     ("changes", "part"),
     [

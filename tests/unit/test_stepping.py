@@ -14,9 +14,10 @@ import pytest
 from srpo import train
 from srpo.account import fate_of
 from srpo.engines.scripted import ScriptedEngine
+from srpo.recording import Update
 from srpo.rundir import RunDirectory
 from srpo.session import Session
-from srpo.stepping import Update, update, with_stage_advantages
+from srpo.stepping import update, with_stage_advantages
 from srpo.types import Clip, Datum, Group, Rollout, Verdict
 from srpo.watcher import Silent
 from tests.factories import math_problem, rollout
@@ -24,7 +25,10 @@ from tests.unit.test_trainer import WRONG, config_of, opener
 
 FIRST, SECOND = (7, 8), (9,)
 # two completions of each prompt, equally likely; the second one's last token is certain
-SCRIPT = {FIRST: [(10,), (11, 12)], SECOND: [(13,), (14,)]}
+SCRIPT: dict[tuple[int, ...], list[tuple[int, ...]]] = {
+    FIRST: [(10,), (11, 12)],
+    SECOND: [(13,), (14,)],
+}
 HALF = math.log(0.5)
 
 
