@@ -49,7 +49,8 @@ class Setting:
 class LoadedConfig:
     """A config, and where the value of every setting came from.
 
-    `sources` maps a setting's dotted name to a file's name, a flag, or "default".
+    `sources` maps a setting's dotted name to a file's name, a flag, "preset NAME", "mix_stages"
+    (made of what several stages say), or "default".
     """
 
     config: Config
@@ -73,16 +74,28 @@ def load_config(
         _assign(data, setting.name, setting.value)
     preset = preset_of(data.get("algorithm"))
     in_preset = {name for name, _ in _leaves(preset)}
+    preset_name = f"preset {data.get('algorithm')}"
 
     def source(name: str) -> Setting | str:
         found = _source(name, in_file, path.name, settings)
-        is_preset = found == "default" and name in in_preset
-        return f"preset {data['algorithm']}" if is_preset else found
+        return _source(name, in_preset, preset_name, ()) if found == "default" else found
 
     config = resolve(data, origin=str(path), source=source)
-    sources = {name: source(name) for name in settings_of(config)}
+    names = {name: name for name in settings_of(config)}
+    if config.mix_stages:
+        names = {name: _before_mixing(name, len(data["stage"])) for name in names}
+    sources = {name: source(before) if before else "mix_stages" for name, before in names.items()}
     shown = {n: s.flag if isinstance(s, Setting) else s for n, s in sources.items()}
     return LoadedConfig(config, shown)
+
+
+def _before_mixing(name: str, num_stages: int) -> str:
+    """What a setting of the one stage was called before; empty if mixing gave it its value."""
+    parts = name.split(".")
+    if parts[0] != "stage":
+        return name
+    made = ("name", "plateau_steps", *(("steps", "epochs") if num_stages > 1 else ()))
+    return "" if parts[2] in made else ".".join(["stage", str(num_stages), *parts[2:]])
 
 
 def _source(name: str, in_file: set[str], file: str, settings: Sequence[Setting]) -> Setting | str:
