@@ -194,20 +194,21 @@ class Drawn:
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """What was decided for a problem at an epoch's end, as the ledger has it."""
+    """What was decided for a problem, as the ledger has it."""
 
     epoch: int
     set_name: str
     problem_id: str
     drops: bool  # out of play from now on
     revives: bool  # back in play from now on
+    ends_epoch: bool = True  # False: as a stage began
 
 
 def saved_by_resampling(drawn: Iterable[Drawn], decided: Iterable[Decided]) -> dict[int, int]:
     """Tokens not spent since dropped problems were not drawn: epoch -> an ESTIMATE.
 
     For every dropped problem, in each whole epoch that it rests, the tokens of the last group it
-    had. Both inputs are in order of epochs. What it assumes:
+    had. Both inputs are in order. What it assumes:
 
     * an epoch would have drawn the problem once, though smaller sets come more often: too low;
     * its group would be as long as the last one, though lengths change in training: either way;
@@ -237,7 +238,7 @@ def saved_by_resampling(drawn: Iterable[Drawn], decided: Iterable[Decided]) -> d
         saved[epoch] = 0
         counted: set[str] = set()
         for decision in decisions:
-            if decision.set_name not in counted:
+            if decision.ends_epoch and decision.set_name not in counted:
                 counted.add(decision.set_name)
                 saved[epoch] += resting[decision.set_name]
             if decision.drops and decision.problem_id not in asleep:

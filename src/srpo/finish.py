@@ -74,8 +74,9 @@ def saved_in(ledger: Ledger) -> dict[int, int]:
                 problem_id,
                 drops=decision.startswith("drop:"),
                 revives=decision.startswith("revive:"),
+                ends_epoch=bool(ends),
             )
-            for epoch, set_name, problem_id, decision in ledger.turns()
+            for epoch, set_name, problem_id, decision, ends in ledger.turns()
         ),
     )
 

@@ -87,7 +87,7 @@ def test_the_life_of_a_problem_is_every_group_and_decision_in_order(ledger: Ledg
     two_steps(ledger)
     groups, decisions = ledger.life_of("aa01")
     assert [(row.step, row.outcome) for row in groups] == [(1, "mixed"), (2, "all_correct")]
-    assert decisions == [DecisionRow(2, 1, 1, "drop: all correct")]
+    assert decisions == [DecisionRow(2, 1, 1, "drop: all correct", "math", before_step=False)]
     assert ledger.life_of("nobody") == ([], [])
 
 
@@ -127,31 +127,6 @@ def test_a_decision_about_an_unknown_problem_is_a_bug_and_leaves_nothing(ledger:
         ledger.record_step(STEP_1, [group([1, 0], EASY)], [stray], [("x", "y")])
     assert (ledger.epochs(), ledger.events()) == ([], [])
     two_steps(ledger)  # and the file is not left locked
-
-
-def test_a_problem_may_be_dropped_in_one_set_and_kept_in_another(ledger: Ledger) -> None:
-    both = [
-        Resampled("aa01", "math", Decision.DROP_ALL_CORRECT, 2, 2),
-        Resampled("aa01", "code", Decision.KEEP_MIXED, 1, 2),
-        Resampled("bb01", "math", Decision.DROP_ALL_CORRECT, 2, 2),
-    ]
-    ledger.record_step(STEP_1, [], both, [])
-    assert list(ledger.kept()) == ["aa01", "cc01"]
-
-
-def test_what_came_back_when_a_stage_began_is_told_with_its_first_step(ledger: Ledger) -> None:
-    two_steps(ledger)
-    assert list(ledger.kept()) == ["bb01", "cc01"]
-    back = [Resampled("aa01", "math", Decision.REVIVE_FLOOR, 0, 0)]
-    first = When(step=3, epoch=2, stage=2)
-    ledger.record_step(first, [group([1, 0], EASY)], [], [], revived_before=back)
-    assert list(ledger.kept()) == ["aa01", "bb01", "cc01"]
-    newest = ledger.newest_epoch()
-    assert newest is not None
-    assert not newest.resampled  # the epoch has only begun
-    assert ledger.standing_of("bb01") == {1: "keep: all wrong"}
-    ledger.forget_after(2)
-    assert list(ledger.kept()) == ["bb01", "cc01"]
 
 
 def test_epochs_are_summed_by_domain(ledger: Ledger) -> None:

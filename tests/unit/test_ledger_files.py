@@ -207,6 +207,19 @@ def test_a_ledger_of_other_problems_is_refused_and_some_in_common_are_counted(
         assert "knows all 400 problems" in check_same_problems(ledger, PROBLEMS)
 
 
+def test_a_ledger_from_before_a_table_was_added_is_read_and_gone_on_with(tmp_path: Path) -> None:
+    path = write_ledger(tmp_path / "ledger.sqlite")
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript("DROP VIEW decision_rows; DROP TABLE starts; DROP TABLE also_in")
+    with Ledger(path, read_only=True) as ledger:
+        assert [row.groups for row in ledger.epochs()] == [400]
+        assert (ledger.set_sizes(), len(list(ledger.kept()))) == ({"math": 400}, 400)
+    with Ledger(path) as ledger:
+        ledger.add_problems("other", PROBLEMS[:3])
+    with Ledger(path, read_only=True) as ledger:
+        assert ledger.set_sizes() == {"math": 400, "other": 3}
+
+
 def test_the_ledger_keeps_no_more_than_the_beginning_of_a_statement(tmp_path: Path) -> None:
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
         ledger.add_problems("math", [math_problem("x" * 5000, id="long")])

@@ -115,17 +115,61 @@ def test_a_problem_that_is_not_known_or_not_clear_is_said(ledger: Ledger) -> Non
 
 
 def test_decisions_are_counted_by_kind_and_named_for_one_epoch(ledger: Ledger) -> None:
-    assert "Nothing was decided yet" in told(lambda c: print_decisions(ledger, None, c))[0]
+    nothing = told(lambda c: print_decisions(ledger, None, "resampling", c))
+    assert nothing[0].startswith("No decision yet. The run's rule is resampling: it decides when")
     an_epoch(ledger)
-    lines = told(lambda console: print_decisions(ledger, None, console))
+    lines = told(lambda console: print_decisions(ledger, None, "resampling", console))
     assert [line.split() for line in lines[1:3]] == [
         ["1", "1", "math", "1", "drop:", "all", "correct"],
         ["1", "1", "math", "1", "keep:", "mixed"],
     ]
-    named = told(lambda console: print_decisions(ledger, 1, console))
+    named = told(lambda console: print_decisions(ledger, 1, "resampling", console))
     assert named[-2:] == ["Dropped:", "  aa01  math  drop: all correct"]
     with pytest.raises(SrpoError, match="--epoch 2: the run has begun epoch 1, no later one"):
-        print_decisions(ledger, 2)
+        print_decisions(ledger, 2, "resampling")
+
+
+@pytest.mark.parametrize("rule", ["soft-drop", "mopps", "dps"])
+def test_of_a_rule_that_decides_at_every_draw_it_is_said_where_to_look(
+    ledger: Ledger, rule: str
+) -> None:
+    said = " ".join(told(lambda console: print_decisions(ledger, None, rule, console)))
+    assert f"The run's rule is {rule}: it decides at every draw" in said
+    assert "--problem ID" in said
+
+
+def test_answers_begun_with_a_prefix_are_told_but_not_counted_in_a_life(ledger: Ledger) -> None:
+    # 1 of 2 alone; then 2 of 2 with the beginning of an own answer. Two tokens a rollout
+    helped = replace(group([1, 1], EASY), prefix=(4, 4, 4))
+    ledger.record_step(When(1, 1, 1), [group([1, 0], EASY)], [], [])
+    ledger.record_step(When(2, 1, 1), [helped], [], [])
+    ledger.record_step(When(3, 2, 1), [helped], [], [])
+    lines = told(lambda console: print_life(ledger, "aa", console))
+    assert [line.split() for line in lines[4:6]] == [
+        ["1", "1", "2", "1", "of", "2", "0.50", "8"],
+        ["2", "1", "1", "0", "of", "0", "-", "4"],
+    ]
+    assert any("begun with 3 tokens of an own answer" in line for line in lines)
+    assert lines[-1] == "Drawn 3 times; 1 of 2 correct; 12 tokens generated"
+
+
+def test_the_life_of_a_problem_of_two_sets_names_the_set_of_each_decision(ledger: Ledger) -> None:
+    ledger.add_problems("code", [EASY])
+    decided = [
+        Resampled("aa01", "math", Decision.DROP_ALL_CORRECT, 2, 2),
+        Resampled("aa01", "code", Decision.KEEP_MIXED, 1, 2),
+    ]
+    ledger.record_step(When(1, 1, 1), [group([1, 1], EASY)], decided, [])
+    back = [Resampled("aa01", "math", Decision.REVIVE_FLOOR, 0, 0)]
+    ledger.record_step(When(2, 2, 2), [group([1, 0], EASY)], [], [], revived_before=back)
+    lines = told(lambda console: print_life(ledger, "aa", console))
+    assert lines[0] == "aa01  math  (sets math, code)"
+    assert lines[4].endswith(" 4 math: drop: all correct")
+    assert lines[5].strip() == "code: keep: mixed"
+    back_at = lines.index(
+        "step    2  math: revive: its set fell below the floor (as the stage began)"
+    )
+    assert lines[back_at + 1].startswith("step    2  1 correct, 1 wrong")
 
 
 def test_of_many_dropped_problems_ten_are_named_and_all_are_counted(ledger: Ledger) -> None:
@@ -133,7 +177,7 @@ def test_of_many_dropped_problems_ten_are_named_and_all_are_counted(ledger: Ledg
     ledger.add_problems("math", many)
     decided = [Resampled(p.id, "math", Decision.DROP_ALL_CORRECT, 2, 2) for p in many]
     ledger.record_step(When(1, 1, 1), [], decided, [])
-    lines = told(lambda console: print_decisions(ledger, 1, console))
+    lines = told(lambda console: print_decisions(ledger, 1, "resampling", console))
     assert sum(line.startswith("  many") for line in lines) == 10
     assert lines[-1].startswith("  ... and 4 more")
 
@@ -171,6 +215,17 @@ def test_the_preview_says_what_the_epochs_end_will_drop_and_save(ledger: Ledger)
     assert lines[1].startswith("The run's rule is resampling: this is what the end")
     assert lines[4].split() == ["math", "2", "2", "1", "0", "6", "2"]
     assert lines[-1].startswith("It drops 1 of 2, saves about 33 % of tokens (an estimate:")
+
+
+def test_the_preview_counts_a_problem_in_every_set_that_has_it(ledger: Ledger) -> None:
+    # EASY is solved, and is in the code set as well: each of the two drops it
+    ledger.add_problems("code", [EASY])
+    ledger.record_step(When(1, 1, 1), [group([1], EASY), group([1, 0], HARD)], [], [])
+    both = "stage.1.sets={math = 1, code = 1}"
+    lines = previewed(ledger, "every_stage.sets={math = 1, code = 1}", both, "selection.floor=1")
+    assert lines[4].split() == ["math", "2", "2", "1", "0", "6", "2"]
+    assert lines[5].split() == ["code", "2", "1", "1", "0", "2", "2"]
+    assert lines[-1] == "1 problems of the run are in several sets and count in each."
 
 
 def test_the_preview_knows_the_floor_and_what_has_not_come_yet(ledger: Ledger) -> None:

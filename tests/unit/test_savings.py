@@ -61,6 +61,52 @@ def test_a_dropped_problem_saves_its_last_groups_tokens_in_each_epoch_that_it_re
         assert saved_in(ledger) == {1: 0, 2: 10, 3: 10, 4: 14}
 
 
+def test_what_comes_back_as_a_stage_begins_comes_back_before_its_epoch_ends(
+    tmp_path: Path,
+) -> None:
+    # a and c are dropped with 10 tokens each. a is back for stage 2, whose first step ends the
+    # epoch and drops a again, with 18 tokens: in epoch 2 only c rested, in epoch 3 both did.
+    drop, keep, wait = Decision.DROP_ALL_CORRECT, Decision.KEEP_MIXED, Decision.STAY_DROPPED
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        ledger.add_problems("math", [math_problem(id=i) for i in "abc"])
+        ledger.record_step(
+            When(step=1, epoch=1, stage=1),
+            [drawn("a", 5), drawn("b", 7), drawn("c", 5)],
+            [decided("a", drop), decided("b", keep), decided("c", drop)],
+            [],
+        )
+        ledger.record_step(
+            When(step=2, epoch=2, stage=2),
+            [drawn("a", 9), drawn("b", 7)],
+            [decided("a", drop), decided("b", keep), decided("c", wait)],
+            [],
+            revived_before=[decided("a", Decision.REVIVE_FLOOR)],
+        )
+        ledger.record_step(
+            When(step=3, epoch=3, stage=2),
+            [drawn("b", 7)],
+            [decided("a", wait), decided("b", keep), decided("c", wait)],
+            [],
+        )
+        assert saved_in(ledger) == {1: 0, 2: 10, 3: 28}
+
+
+def test_an_epoch_that_has_only_begun_saves_nothing(tmp_path: Path) -> None:
+    # c rests in epoch 2, which a stage began with a revival and which has no end
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        ledger.add_problems("math", [math_problem(id=i) for i in "ac"])
+        both = [decided(i, Decision.DROP_ALL_CORRECT) for i in "ac"]
+        ledger.record_step(When(step=1, epoch=1, stage=1), [drawn("a", 5), drawn("c", 5)], both, [])
+        ledger.record_step(
+            When(step=2, epoch=2, stage=2),
+            [drawn("a", 9)],
+            [],
+            [],
+            revived_before=[decided("a", Decision.REVIVE_FLOOR)],
+        )
+        assert saved_in(ledger) == {1: 0, 2: 0}
+
+
 def test_without_resampling_nothing_is_saved(tmp_path: Path) -> None:
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
         ledger.add_problems("math", [math_problem(id="a")])

@@ -17,7 +17,7 @@ def check_same_problems(ledger: LedgerReader, problems: Iterable[Problem]) -> st
     """
     ids = {problem.id for problem in problems}
     sizes = ledger.set_sizes()
-    common, known = ledger.count_known(ids), sum(sizes.values())
+    common, known = ledger.count_known(ids), ledger.count_problems()
     if not common:
         sets = ", ".join(f"{name}: {size:,}" for name, size in sizes.items()) or "none"
         raise RunDirectoryError(

@@ -53,7 +53,7 @@ class Ledger(LedgerReader):
         self._db.close()
 
     def add_problems(self, set_name: str, problems: Iterable[Problem]) -> None:
-        """Make problems known; those already known stay as they are."""
+        """Make problems known; those already known stay as they are, and may be in more sets."""
         with transaction(self._db, self.path):
             for chunk in _chunks(problems):
                 self._add(set_name, chunk)
@@ -70,8 +70,9 @@ class Ledger(LedgerReader):
         """Everything of one step, in one transaction.
 
         `decisions`: those at an epoch's end, if the step ends one, about every problem of a set
-        (none: the set's rule decides nothing). `events`: (kind, sentence). `revived_before`: the
-        problems that came back when the stage began, with its first step.
+        (none: the set's rule decides nothing). `events`: (kind, sentence). `revived_before`: with
+        a stage's first step, what was decided before it: problems that came back as the stage
+        began, or are out of play by what another run learned.
         """
         with transaction(self._db, self.path):
             self._db.execute(
@@ -79,7 +80,7 @@ class Ledger(LedgerReader):
                 (when.step, when.stage, when.epoch, bool(decisions)),
             )
             self._record_groups(when, groups)
-            self._record_decisions(when.step, revived_before)
+            self._record_starts(when.step, revived_before)
             self._record_decisions(when.step, decisions)
             self._record_events(when.step, events)
 
@@ -107,12 +108,18 @@ class Ledger(LedgerReader):
             count = self._db.execute(
                 "DELETE FROM groups WHERE epoch >= ? AND step > ?", (first_epoch, step)
             ).rowcount
-            for table in ("decisions", "resamplings", "events", "steps"):
+            for table in ("starts", "decisions", "resamplings", "events", "steps"):
                 self._db.execute(f"DELETE FROM {table} WHERE step > ?", (step,))
             self._db.execute("DELETE FROM standing")
             self._db.execute(
                 "INSERT INTO standing SELECT problem, set_name, decision FROM "
                 "(SELECT problem, set_name, decision, MAX(step) FROM decisions GROUP BY 1, 2)"
+            )
+            self._db.execute(  # of one step, what was decided after it is in force
+                "INSERT OR REPLACE INTO standing SELECT problem, set_name, decision FROM "
+                "(SELECT problem, set_name, decision, MAX(step) AS at FROM starts GROUP BY 1, 2) s "
+                "WHERE NOT EXISTS (SELECT 1 FROM decisions d WHERE d.problem = s.problem "
+                "AND d.set_name = s.set_name AND d.step >= s.at)"
             )
         return count
 
@@ -129,6 +136,11 @@ class Ledger(LedgerReader):
                 (p.id, words[p.domain], words[set_name], p.name, words[p.source], p.level)
                 for p in problems
             ],
+        )
+        self._db.executemany(
+            "INSERT OR IGNORE INTO also_in "
+            "SELECT key, ?2 FROM problems WHERE id = ?1 AND set_name <> ?2",
+            [(p.id, words[set_name]) for p in problems],
         )
         self._db.executemany(
             "INSERT OR IGNORE INTO statements SELECT key, ?2 FROM problems WHERE id = ?1",
@@ -150,10 +162,31 @@ class Ledger(LedgerReader):
         marks = ",".join("?" * NUM_MARKS)
         self._db.executemany(f"INSERT INTO groups VALUES ({marks})", rows)
 
+    def _record_starts(self, step: int, decisions: Sequence[Resampled]) -> None:
+        """All of them: there are no more than the problems that are out of play."""
+        if decisions:
+            self._gather(decisions)
+            self._put(f"starts SELECT problem, set_name, {step:d}, decision")
+
     def _record_decisions(self, step: int, decisions: Sequence[Resampled]) -> None:
         """Those that change something, and how many there were of each kind."""
         if not decisions:
             return
+        self._gather(decisions)
+        self._db.execute(
+            "INSERT INTO resamplings SELECT ?, set_name, domain, decision, COUNT(*) "
+            "FROM temp.decided WHERE true GROUP BY set_name, domain, decision "
+            "ON CONFLICT DO UPDATE SET problems = problems + excluded.problems",
+            (step,),
+        )
+        self._db.execute(
+            "DELETE FROM temp.decided WHERE goes_on AND decision IS (SELECT s.decision FROM "
+            "standing s WHERE s.problem = decided.problem AND s.set_name = decided.set_name)"
+        )
+        self._put(f"decisions SELECT problem, set_name, {step:d}, decision")
+
+    def _gather(self, decisions: Sequence[Resampled]) -> None:
+        """Put them, as keys, into a table for the moment."""
         words = self._keys_of_words({w for d in decisions for w in (d.set_name, d.decision.value)})
         self._db.execute(DECIDED)
         known = self._db.executemany(
@@ -165,25 +198,13 @@ class Ledger(LedgerReader):
         ).rowcount
         if known < len(decisions):
             raise ValueError("a decision about a problem that the ledger does not know")
-        self._db.execute(
-            "INSERT INTO resamplings SELECT ?, set_name, domain, decision, COUNT(*) "
-            "FROM temp.decided WHERE true GROUP BY set_name, domain, decision "
-            "ON CONFLICT DO UPDATE SET problems = problems + excluded.problems",
-            (step,),
-        )
-        self._db.execute(
-            "DELETE FROM temp.decided WHERE goes_on AND decision IS (SELECT s.decision FROM "
-            "standing s WHERE s.problem = decided.problem AND s.set_name = decided.set_name)"
-        )
-        self._db.execute(
-            "INSERT OR REPLACE INTO decisions "
-            "SELECT problem, set_name, ?, decision FROM temp.decided ORDER BY problem, set_name",
-            (step,),
-        )
-        self._db.execute(
-            "INSERT OR REPLACE INTO standing "
-            "SELECT problem, set_name, decision FROM temp.decided ORDER BY problem, set_name"
-        )
+
+    def _put(self, table_and_columns: str) -> None:
+        """What was gathered is written, and in force from now on."""
+        for target in (table_and_columns, "standing SELECT problem, set_name, decision"):
+            self._db.execute(
+                f"INSERT OR REPLACE INTO {target} FROM temp.decided ORDER BY problem, set_name"
+            )
         self._db.execute("DELETE FROM temp.decided")
 
     def _record_events(

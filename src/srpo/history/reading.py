@@ -23,6 +23,11 @@ from srpo.selection.rule import Tally
 from srpo.types import outcome_of
 
 ALONE = "FILTER (WHERE prefix = 0)"  # of groups that say whether it is solved without help
+# every decision, and its place in order: as a stage begins before those after its first step
+EVERY_DECISION = (
+    "(SELECT problem, set_name, step, decision, 2 * step - 1 AS at FROM starts UNION ALL "
+    "SELECT problem, set_name, step, decision, 2 * step FROM decisions)"
+)
 DROPS = "SELECT key FROM words WHERE text LIKE 'drop:%' OR text = 'stays dropped'"
 
 
@@ -38,9 +43,10 @@ class LedgerReader:
     def epochs(self) -> list[EpochSummary]:
         """One summary for each epoch and domain, in order."""
         sql = (
-            "SELECT COUNT(*), SUM(gradable > 0 AND correct = gradable), "
-            "SUM(correct > 0 AND correct < gradable), SUM(gradable > 0 AND correct = 0), "
-            "SUM(gradable = 0), SUM(generated), SUM(reused) "
+            "SELECT COUNT(*), SUM(prefix = 0 AND gradable > 0 AND correct = gradable), "
+            "SUM(prefix = 0 AND correct > 0 AND correct < gradable), "
+            "SUM(prefix = 0 AND gradable > 0 AND correct = 0), "
+            "SUM(prefix = 0 AND gradable = 0), SUM(generated), SUM(reused) "
             "FROM groups WHERE epoch = ? AND domain = ?"
         )
         decided = self._decided_by_epoch()
@@ -58,19 +64,25 @@ class LedgerReader:
         return list(self._all("SELECT step, kind, text FROM events ORDER BY step, rowid"))
 
     def set_sizes(self) -> dict[str, int]:
-        """How many problems each set has."""
-        sql = "SELECT text, COUNT(*) FROM problems JOIN words w ON w.key = set_name GROUP BY 1"
-        return dict(self._all(sql))
+        """How many problems each set has; one of several sets counts in each."""
+        return {name: size for _, name, size in self._sets()}
+
+    def count_problems(self) -> int:
+        """How many problems there are, whatever their sets."""
+        return int(self._one("SELECT COUNT(*) FROM problems")[0])
 
     def resamplings(self, epoch: int | None = None) -> list[Resampling]:
         """How many problems got which decision, in order; of one epoch, or of all."""
         return [
-            Resampling(*row)
+            Resampling(*row[:-1], bool(row[-1]))
             for row in self._all(
-                "SELECT r.step, s.stage, s.epoch, n.text, w.text, SUM(problems) "
-                "FROM resamplings r JOIN steps s ON s.step = r.step "
+                "SELECT r.step, s.stage, s.epoch, n.text, w.text, r.problems, r.first FROM ("
+                "SELECT step, set_name, decision, COUNT(*) AS problems, 1 AS first FROM starts "
+                "GROUP BY 1, 2, 3 UNION ALL "
+                "SELECT step, set_name, decision, SUM(problems), 0 FROM resamplings "
+                "GROUP BY 1, 2, 3) r JOIN steps s ON s.step = r.step "
                 "JOIN words n ON n.key = r.set_name JOIN words w ON w.key = r.decision "
-                "WHERE ?1 IS NULL OR s.epoch = ?1 GROUP BY 1, 4, 5 ORDER BY 1, 4, 5",
+                "WHERE ?1 IS NULL OR s.epoch = ?1 ORDER BY r.step, r.first DESC, n.text, w.text",
                 epoch,
             )
         ]
@@ -80,12 +92,12 @@ class LedgerReader:
         return [
             Decided(*row)
             for row in self._all(
-                "SELECT p.id, n.text, w.text FROM decisions x "
+                f"SELECT p.id, n.text, w.text FROM {EVERY_DECISION} x "
                 "JOIN problems p ON p.key = x.problem JOIN words w ON w.key = x.decision "
                 "JOIN words n ON n.key = x.set_name "
                 "WHERE x.decision IN (SELECT key FROM words WHERE text LIKE ?2 || ':%') "
                 "AND x.step IN (SELECT step FROM steps WHERE epoch = ?1) "
-                "ORDER BY x.step, x.problem LIMIT ?3",
+                "ORDER BY x.at, x.problem LIMIT ?3",
                 epoch,
                 kind,
                 limit,
@@ -99,20 +111,20 @@ class LedgerReader:
             "WHERE g.epoch IN (SELECT DISTINCT epoch FROM steps) ORDER BY g.epoch, g.step"
         )
 
-    def turns(self) -> Iterator[tuple[int, str, str, str]]:
-        """(epoch, set, problem, decision) of what left play or came back, epoch by epoch.
+    def turns(self) -> Iterator[tuple[int, str, str, str, bool]]:
+        """(epoch, set, problem, decision, at an epoch's end?) of what was decided anew, in order.
 
-        Every resampling of a set begins with a row without problem and decision.
+        The end of an epoch of a set is a row without problem and decision; what it decided follows
+        it, and what was decided as a stage began comes before.
         """
         return self._all(
-            "SELECT epoch, set_name, problem, decision FROM ("
-            "SELECT s.epoch, n.text AS set_name, '' AS problem, '' AS decision "
-            "FROM resamplings r JOIN steps s ON s.step = r.step "
-            "JOIN words n ON n.key = r.set_name GROUP BY 1, 2 UNION ALL "
-            "SELECT s.epoch, n.text, p.id, w.text FROM decisions x "
-            "JOIN steps s ON s.step = x.step JOIN problems p ON p.key = x.problem "
-            "JOIN words n ON n.key = x.set_name JOIN words w ON w.key = x.decision) "
-            "ORDER BY epoch, decision, set_name, problem"
+            "SELECT s.epoch, n.text, COALESCE(p.id, ''), COALESCE(w.text, ''), "
+            "x.at = 2 * x.step FROM ("
+            "SELECT DISTINCT NULL AS problem, set_name, step, NULL AS decision, 2 * step AS at "
+            f"FROM resamplings UNION ALL SELECT * FROM {EVERY_DECISION}) x "
+            "JOIN steps s ON s.step = x.step JOIN words n ON n.key = x.set_name "
+            "LEFT JOIN problems p ON p.key = x.problem LEFT JOIN words w ON w.key = x.decision "
+            "WHERE x.problem IS NOT NULL OR s.ends_epoch ORDER BY x.at, x.problem, x.set_name"
         )
 
     # -- problems --------------------------------------------------------------------------------
@@ -123,7 +135,9 @@ class LedgerReader:
         return [
             ProblemRow(*row)
             for row in self._all(
-                "SELECT p.id, d.text, n.text, t.text FROM problems p "
+                "SELECT p.id, d.text, n.text || COALESCE((SELECT group_concat(', ' || w.text, '') "
+                "FROM also_in a JOIN words w ON w.key = a.set_name WHERE a.problem = p.key), ''), "
+                "t.text FROM problems p "
                 "JOIN words d ON d.key = p.domain JOIN words n ON n.key = p.set_name "
                 "LEFT JOIN statements t ON t.problem = p.key "
                 r"WHERE p.id LIKE ?1 ESCAPE '\' OR p.name LIKE ?1 ESCAPE '\' ORDER BY p.id",
@@ -146,31 +160,38 @@ class LedgerReader:
             )
         ]
         decisions = [
-            DecisionRow(*row)
+            DecisionRow(*row[:-1], bool(row[-1]))
             for row in self._all(
-                "SELECT x.step, s.stage, s.epoch, w.text FROM decisions x "
-                "JOIN steps s ON s.step = x.step JOIN words w ON w.key = x.decision "
-                "WHERE x.problem = ? ORDER BY x.step, x.set_name",
+                "SELECT x.step, s.stage, s.epoch, w.text, n.text, x.at < 2 * x.step "
+                f"FROM {EVERY_DECISION} x JOIN steps s ON s.step = x.step "
+                "JOIN words w ON w.key = x.decision JOIN words n ON n.key = x.set_name "
+                "WHERE x.problem = ? ORDER BY x.at, x.set_name",
                 key,
             )
         ]
         return groups, decisions
 
-    def standing_of(self, problem_id: str) -> dict[int, str]:
-        """Epoch -> what was decided for a problem at its end, for every epoch with a decision.
+    def standing_of(self, problem_id: str) -> dict[int, dict[str, str]]:
+        """Epoch -> set -> what was decided for a problem at its end, where something was.
 
         A decision that only goes on is written once, so every later resampling of the set has it.
         """
         key = self._key_of(problem_id)
         ends = self._all(
-            "SELECT s.epoch, (SELECT w.text FROM decisions x JOIN words w ON w.key = x.decision "
-            "WHERE x.problem = ?1 AND x.set_name = r.set_name AND x.step <= r.step "
-            "ORDER BY x.step DESC LIMIT 1) FROM (SELECT DISTINCT step, set_name FROM resamplings "
-            "WHERE set_name IN (SELECT set_name FROM decisions WHERE problem = ?1)) r "
-            "JOIN steps s ON s.step = r.step WHERE s.ends_epoch ORDER BY s.step",
+            f"SELECT s.epoch, n.text, (SELECT w.text FROM {EVERY_DECISION} x "
+            "JOIN words w ON w.key = x.decision WHERE x.problem = ?1 AND x.set_name = r.set_name "
+            "AND x.step <= r.step ORDER BY x.at DESC LIMIT 1) "
+            "FROM (SELECT DISTINCT step, set_name FROM resamplings WHERE set_name IN "
+            f"(SELECT set_name FROM {EVERY_DECISION} WHERE problem = ?1)) r "
+            "JOIN steps s ON s.step = r.step JOIN words n ON n.key = r.set_name "
+            "WHERE s.ends_epoch ORDER BY s.step, r.set_name",
             key,
         )
-        return {epoch: decision for epoch, decision in ends if decision is not None}
+        found: dict[int, dict[str, str]] = {}
+        for epoch, set_name, decision in ends:
+            if decision is not None:
+                found.setdefault(epoch, {})[set_name] = decision
+        return found
 
     def never_solved(self) -> tuple[int, int]:
         """(problems never solved by any rollout, problems drawn at least once)."""
@@ -193,11 +214,14 @@ class LedgerReader:
         return list(self._totals("", "drawn DESC, right", count))
 
     def kept(self) -> Iterator[str]:
-        """Ids of the problems that are not dropped now, in the order in which they were added."""
+        """Ids of the problems that are in play now, in the order in which they were added.
+
+        A problem of several sets is, as long as one of them has not dropped it.
+        """
         for (problem_id,) in self._all(
-            "SELECT id FROM problems WHERE key NOT IN (SELECT problem FROM "
-            f"(SELECT problem, MIN(decision IN ({DROPS})) AS gone FROM standing "
-            "GROUP BY problem) WHERE gone) ORDER BY key"
+            "SELECT id FROM problems WHERE key NOT IN (SELECT problem FROM standing s "
+            f"GROUP BY problem HAVING MIN(decision IN ({DROPS})) AND COUNT(*) > "
+            "(SELECT COUNT(*) FROM also_in a WHERE a.problem = s.problem)) ORDER BY key"
         ):
             yield problem_id
 
@@ -237,15 +261,12 @@ class LedgerReader:
                 "GROUP BY set_name"
             )
         )
-        sizes = self._all(
-            "SELECT set_name, w.text, n FROM (SELECT set_name, COUNT(*) AS n FROM problems "
-            "GROUP BY set_name) JOIN words w ON w.key = set_name ORDER BY set_name"
-        )
         sets = [
             SetSoFar(name, size, dropped.get(key, 0), *self._drawn_in(epoch, key))
-            for key, name, size in sizes
+            for key, name, size in self._sets()
         ]
-        return EpochSoFar(epoch, stage, step, bool(ends_epoch), tuple(sets))
+        shared = self._one("SELECT COUNT(DISTINCT problem) FROM also_in")[0]
+        return EpochSoFar(epoch, stage, step, bool(ends_epoch), tuple(sets), shared)
 
     def _drawn_in(self, epoch: int, set_key: int) -> tuple[int, ...]:
         """Problems drawn, of those all correct; tokens generated, of those for these."""
@@ -254,7 +275,8 @@ class LedgerReader:
             f"SELECT COUNT(graded), COUNT(*) FILTER (WHERE {solved}), SUM(spent), "
             f"SUM(spent) FILTER (WHERE {solved}) FROM (SELECT SUM(correct) {ALONE} AS right, "
             f"SUM(gradable) {ALONE} AS graded, SUM(generated) AS spent FROM groups "
-            "WHERE epoch = ? AND set_name = ? GROUP BY problem)",
+            "WHERE epoch = ?1 AND (set_name = ?2 OR problem IN "
+            "(SELECT problem FROM also_in WHERE set_name = ?2)) GROUP BY problem)",
             epoch,
             set_key,
         )
@@ -276,9 +298,13 @@ class LedgerReader:
 
     def _decided_by_epoch(self) -> dict[tuple[int, str], tuple[int, int]]:
         """(epoch, domain) -> (problems dropped, problems revived)."""
+        # what was dropped before a stage began was not dropped in its epoch; what came back, did
         rows = self._all(
-            "SELECT s.epoch, d.text, SUM(problems * (w.text LIKE 'drop:%')), "
-            "SUM(problems * (w.text LIKE 'revive:%')) FROM resamplings r "
+            "SELECT s.epoch, d.text, SUM(problems * (w.text LIKE 'drop:%' AND NOT r.first)), "
+            "SUM(problems * (w.text LIKE 'revive:%')) FROM ("
+            "SELECT step, domain, decision, problems, 0 AS first FROM resamplings UNION ALL "
+            "SELECT x.step, p.domain, x.decision, 1, 1 FROM starts x "
+            "JOIN problems p ON p.key = x.problem) r "
             "JOIN steps s ON s.step = r.step JOIN words w ON w.key = r.decision "
             "JOIN words d ON d.key = r.domain GROUP BY 1, 2"
         )
@@ -286,6 +312,17 @@ class LedgerReader:
 
     def _stages_and_epochs(self) -> list[tuple[int, int]]:
         return list(self._all("SELECT MIN(stage), epoch FROM steps GROUP BY epoch ORDER BY epoch"))
+
+    def _sets(self) -> list[tuple[int, str, int]]:
+        """Key, name and size of every set, in the order in which they became known."""
+        return list(
+            self._all(
+                "SELECT set_name, w.text, SUM(n) FROM ("
+                "SELECT set_name, COUNT(*) AS n FROM problems GROUP BY set_name UNION ALL "
+                "SELECT set_name, COUNT(*) FROM also_in GROUP BY set_name) "
+                "JOIN words w ON w.key = set_name GROUP BY 1, 2 ORDER BY 1"
+            )
+        )
 
     def _domains(self) -> list[tuple[str, int]]:
         """Name and key of every domain that a problem has, by name."""

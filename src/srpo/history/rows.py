@@ -20,7 +20,11 @@ class When:
 
 @dataclass(frozen=True, slots=True)
 class EpochSummary:
-    """One epoch of one domain as the ledger has it. Counts are of groups or of problems."""
+    """One epoch of one domain as the ledger has it. Counts are of groups or of problems.
+
+    Groups that began with a prefix are among the groups, but have none of the four outcomes. A
+    problem of two sets is dropped and revived in each.
+    """
 
     stage: int
     epoch: int
@@ -42,7 +46,7 @@ class ProblemRow:
 
     id: str
     domain: str
-    set_name: str
+    sets: str  # their names, the first one first: "math, code"
     statement: str  # its beginning
 
 
@@ -73,6 +77,8 @@ class DecisionRow:
     stage: int
     epoch: int
     decision: str
+    set_name: str  # the set that it is about
+    before_step: bool  # True: as the stage began with this step; False: after it
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +100,7 @@ class Resampling:
     set_name: str
     decision: str
     problems: int
+    before_step: bool  # True: as the stage began with this step; False: after it
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,3 +147,4 @@ class EpochSoFar:
     last_step: int
     resampled: bool  # True: its resampling is over, and no later epoch has begun
     sets: tuple[SetSoFar, ...]
+    shared: int = 0  # problems of more than one set, which count in each

@@ -23,6 +23,18 @@ WAIT_S = 5.0  # for another process that writes
 CACHE_KIB = 64 * 1024
 STATEMENT_CHARS = 500  # the ledger keeps the beginning; the problem file has the whole
 VERDICTS = tuple(verdict.value for verdict in Verdict)
+# a ledger of schema 2 may be without these, and has nothing to tell of them then
+LATER = {
+    # the sets of a problem beyond its first one
+    "also_in": (
+        "(problem INTEGER, set_name INTEGER, PRIMARY KEY (problem, set_name)) WITHOUT ROWID"
+    ),
+    # decisions as of a stage's start, before its first step; `decisions` are those after a step
+    "starts": (
+        "(problem INTEGER, set_name INTEGER, step INTEGER, decision INTEGER, "
+        "PRIMARY KEY (problem, set_name, step)) WITHOUT ROWID"
+    ),
+}
 SCHEMA = f"""
 CREATE TABLE words (key INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
 CREATE TABLE problems (
@@ -45,6 +57,7 @@ CREATE TABLE resamplings (
     step INTEGER, set_name INTEGER, domain INTEGER, decision INTEGER, problems INTEGER,
     PRIMARY KEY (step, set_name, domain, decision)) WITHOUT ROWID;
 CREATE TABLE events (step INTEGER, kind TEXT, text TEXT);
+{" ".join(f"CREATE TABLE {name} {columns};" for name, columns in LATER.items())}
 CREATE VIEW group_rows AS
     SELECT s.stage, g.epoch, g.step, p.id AS problem, d.text AS domain, n.text AS set_name,
         w.text AS why, policy_version, has_signal, generated, reused, prefix, gradable,
@@ -53,8 +66,10 @@ CREATE VIEW group_rows AS
         LEFT JOIN words d ON d.key = g.domain LEFT JOIN words n ON n.key = g.set_name
         LEFT JOIN words w ON w.key = g.why;
 CREATE VIEW decision_rows AS
-    SELECT s.stage, s.epoch, x.step, p.id AS problem, n.text AS set_name, w.text AS decision
-    FROM decisions x JOIN steps s ON s.step = x.step JOIN problems p ON p.key = x.problem
+    SELECT s.stage, s.epoch, x.step, p.id AS problem, n.text AS set_name, w.text AS decision,
+        before_step
+    FROM (SELECT *, 1 AS before_step FROM starts UNION ALL SELECT *, 0 FROM decisions) x
+        JOIN steps s ON s.step = x.step JOIN problems p ON p.key = x.problem
         JOIN words n ON n.key = x.set_name JOIN words w ON w.key = x.decision;
 """
 OLD_TABLES = {"problems", "groups", "decisions", "events"}  # of schema 1, which had no stamp
@@ -72,7 +87,9 @@ def open_file(path: Path, *, read_only: bool, wait_s: float = WAIT_S) -> sqlite3
         _check_file(path, read_only=read_only)
         db = _connect(path, read_only=read_only, wait_s=wait_s)
         try:
-            _check_is_ledger(db, path)
+            tables = _check_is_ledger(db, path)
+            for name in LATER.keys() - tables:  # whoever only reads has an empty one aside
+                db.execute(f"CREATE {'TEMP' * read_only} TABLE {name} {LATER[name]}")
             db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
             if not read_only:
                 db.execute("PRAGMA synchronous = FULL")  # a step is on disk before its checkpoint
@@ -156,7 +173,8 @@ def _connect(path: Path, *, read_only: bool, wait_s: float) -> sqlite3.Connectio
     return sqlite3.connect(uri, uri=True, timeout=wait_s, isolation_level=None)
 
 
-def _check_is_ledger(db: sqlite3.Connection, path: Path) -> None:
+def _check_is_ledger(db: sqlite3.Connection, path: Path) -> set[str]:
+    """The names of its tables, if it is one."""
     tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     stamp = db.execute("PRAGMA application_id").fetchone()[0]
     version = db.execute("PRAGMA user_version").fetchone()[0]
@@ -172,3 +190,4 @@ def _check_is_ledger(db: sqlite3.Connection, path: Path) -> None:
             f"{path}: ledger of schema {version}, and this srpo reads {SCHEMA_VERSION}: read it "
             "with the srpo that wrote it (environment.json beside it says which), or train anew"
         )
+    return tables

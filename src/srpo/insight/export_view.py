@@ -8,9 +8,9 @@ from pathlib import Path
 from srpo.config import Config
 from srpo.errors import ProblemFileError
 from srpo.history import Ledger
+from srpo.problem_sets import load_sets
 from srpo.problems.exports import VERL_UNKNOWN, Format, export_problems, verl_grading
 from srpo.prompts import question_of
-from srpo.session import load_sets
 from srpo.types import Problem
 
 
@@ -34,7 +34,7 @@ def export_kept(ledger: Ledger, config: Config, path: Path, form: Format) -> lis
     problems = [known[problem_id] for problem_id in kept]
     questions = {p.id: question_of(p, config.prompt) for p in problems}
     export_problems(path, problems, questions, form)
-    total = sum(ledger.set_sizes().values())
+    total = ledger.count_problems()
     said = [f"{path}: {len(kept):,} kept problems of {total:,}, in the format of {form}"]
     if form == "verl":
         odd = sum(verl_grading(p)[0] == VERL_UNKNOWN for p in problems)

@@ -37,7 +37,8 @@ def show_ledger(
         if problem is not None:
             print_life(ledger, problem, console)
         elif decisions:
-            print_decisions(ledger, epoch, console)
+            rule = load_config(run.config).config.selection.rule
+            print_decisions(ledger, epoch, rule, console)
         elif never:
             print_never(ledger, console)
         elif preview:

@@ -10,11 +10,12 @@ from rich.table import Table
 from rich.text import Text
 
 from srpo.errors import SrpoError
-from srpo.history import GroupRow, Ledger, ProblemRow, Totals
+from srpo.history import DecisionRow, GroupRow, Ledger, ProblemRow, Resampling, Totals
 from srpo.insight.lines import short
 
 MOST_SHOWN = 10
 MOST_DRAWN = 5
+ON_THE_WAY = ("soft-drop", "mopps", "dps")  # rules that decide at every draw
 
 
 def print_ledger(ledger: Ledger, console: Console | None = None) -> None:
@@ -57,16 +58,23 @@ def print_life(ledger: Ledger, start: str, console: Console | None = None) -> No
     console = console or _console()
     problem = _the_problem(ledger, start)
     groups, decisions = ledger.life_of(problem.id)
-    console.print(Text(f"{problem.id}  {problem.domain}  (set {problem.set_name})"))
+    several = ", " in problem.sets
+    console.print(
+        Text(f"{problem.id}  {problem.domain}  (set{'s' * several} {problem.sets})"),
+        soft_wrap=True,
+    )
     console.print(Text(problem.statement))
     console.print()
     if not groups and not decisions:
         console.print(Text("not drawn yet"))
         return
-    console.print(_epochs_of(ledger, problem, groups))
+    console.print(_epochs_of(ledger, problem, groups, several=several))
     console.print()
     lines = [(g.step, 0, _group_text(g)) for g in groups]
-    lines += [(d.step, 1, d.decision) for d in decisions]
+    lines += [
+        (d.step, -1 if d.before_step else 1, f"{d.set_name}: " * several + _decision_text(d))
+        for d in decisions
+    ]
     for step, _, text in sorted(lines):
         console.print(Text(f"step {step:>4}  {text}"), soft_wrap=True)
     spent, reused = sum(g.generated for g in groups), sum(g.reused for g in groups)
@@ -79,10 +87,13 @@ def print_life(ledger: Ledger, start: str, console: Console | None = None) -> No
     )
 
 
-def print_decisions(ledger: Ledger, epoch: int | None, console: Console | None = None) -> None:
+def print_decisions(
+    ledger: Ledger, epoch: int | None, rule: str, console: Console | None = None
+) -> None:
     """How many problems were kept, dropped and revived, when and why; of an epoch also which.
 
-    Raises `SrpoError` if the run has no such epoch.
+    `rule`: the run's own, which says why there may be nothing. Raises
+    `SrpoError` if the run has no such epoch.
     """
     console = console or _console()
     newest = ledger.newest_epoch()
@@ -92,13 +103,12 @@ def print_decisions(ledger: Ledger, epoch: int | None, console: Console | None =
     rows = ledger.resamplings(epoch)
     if not rows:
         where = "yet" if epoch is None else f"in epoch {epoch}"
-        console.print(Text(f"Nothing was decided {where}: the run's rule decides nothing, or no"))
-        console.print(Text("epoch that it watches has ended (--preview looks ahead)."))
+        console.print(Text(f"No decision {where}. {no_decision_text(rule)}"), soft_wrap=True)
         return
     table = table_of(("epoch", "step"), ("set",), ("problems",), ("decision",))
     for row in rows:
         at = (str(row.epoch), str(row.step), row.set_name)
-        table.add_row(*at, f"{row.problems:,}", row.decision)
+        table.add_row(*at, f"{row.problems:,}", _decision_text(row))
     console.print(table)
     if epoch is None:
         console.print()
@@ -112,6 +122,23 @@ def print_decisions(ledger: Ledger, epoch: int | None, console: Console | None =
         for found in ledger.decided(epoch, kind, MOST_SHOWN):
             console.print(Text(f"  {found.id}  {found.set_name}  {found.decision}"))
         _say_how_many_more(console, count, "the view decision_rows of the file has them all")
+
+
+def no_decision_text(rule: str) -> str:
+    """Why a run with this rule may have decided nothing at an epoch's end, in plain words.
+
+    >>> no_decision_text("uniform")
+    "The run's rule is uniform: it takes no problem out of play."
+    """
+    said = f"The run's rule is {rule}: "
+    if rule == "uniform":
+        return said + "it takes no problem out of play."
+    if rule in ON_THE_WAY:
+        return said + (
+            "it decides at every draw, not at an epoch's end. Why a problem was drawn is told with "
+            "each of its groups (--problem ID); what was passed over is not in the ledger."
+        )
+    return said + "it decides when an epoch ends (--preview looks ahead)."
 
 
 def print_never(ledger: Ledger, console: Console | None = None) -> None:
@@ -152,14 +179,16 @@ def _the_problem(ledger: Ledger, start: str) -> ProblemRow:
     raise SrpoError(many if found else f"no problem in the ledger begins with {start!r}")
 
 
-def _epochs_of(ledger: Ledger, problem: ProblemRow, groups: Sequence[GroupRow]) -> Table:
+def _epochs_of(
+    ledger: Ledger, problem: ProblemRow, groups: Sequence[GroupRow], *, several: bool
+) -> Table:
     """One line an epoch in which the problem came: what it came to, and what was decided then."""
     standing = ledger.standing_of(problem.id)
     table = table_of(("epoch", "stage", "groups", "correct", "rate"), (), ("tokens",), ("then",))
     for epoch, drawn in itertools.groupby(groups, key=lambda g: g.epoch):
         rows = list(drawn)
-        graded = sum(g.gradable for g in rows)
-        right = sum(g.correct for g in rows)
+        right, graded = _solved_alone(rows)
+        then = standing.get(epoch, {})
         table.add_row(
             str(epoch),
             str(rows[0].stage),
@@ -167,7 +196,7 @@ def _epochs_of(ledger: Ledger, problem: ProblemRow, groups: Sequence[GroupRow]) 
             _pass_rate(rows),
             f"{right / graded:.2f}" if graded else "-",
             short(sum(g.generated for g in rows)),
-            standing.get(epoch, ""),
+            "\n".join(f"{name}: " * several + decision for name, decision in then.items()),
         )
     return table
 
@@ -184,9 +213,19 @@ def _group_text(group: GroupRow) -> str:
     )
 
 
+def _decision_text(row: DecisionRow | Resampling) -> str:
+    return row.decision + " (as the stage began)" * row.before_step
+
+
 def _pass_rate(groups: Iterable[GroupRow]) -> str:
-    rows = list(groups)
-    return f"{sum(g.correct for g in rows)} of {sum(g.gradable for g in rows)}"
+    right, graded = _solved_alone(groups)
+    return f"{right} of {graded}"
+
+
+def _solved_alone(groups: Iterable[GroupRow]) -> tuple[int, int]:
+    """(correct, gradable) answers, without groups that began with part of an own answer."""
+    alone = [g for g in groups if not g.prefix]
+    return sum(g.correct for g in alone), sum(g.gradable for g in alone)
 
 
 def _print_totals(console: Console, what: str, found: Iterable[Totals]) -> None:

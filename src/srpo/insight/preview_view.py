@@ -42,6 +42,9 @@ def print_preview(ledger: Ledger, config: Config, console: Console | None = None
     console.print(table)
     console.print()
     console.print(Text(summary(sets, told)), soft_wrap=True)
+    if epoch.shared and len(sets) > 1:
+        text = f"{epoch.shared:,} problems of the run are in several sets and count in each."
+        console.print(Text(text), soft_wrap=True)
 
 
 def rule_text(rule: str) -> str:
