@@ -64,8 +64,8 @@ def test_a_dropped_problem_saves_its_last_groups_tokens_in_each_epoch_that_it_re
 def test_what_comes_back_as_a_stage_begins_comes_back_before_its_epoch_ends(
     tmp_path: Path,
 ) -> None:
-    # a and c are dropped with 10 tokens each. a is back for stage 2, whose first step ends the
-    # epoch and drops a again, with 18 tokens: in epoch 2 only c rested, in epoch 3 both did.
+    # a and c are dropped with 10 tokens each. a is back for stage 2; the end of that epoch drops it
+    # again, with 18 tokens: in epoch 2 only c rested, in epoch 3 both did.
     drop, keep, wait = Decision.DROP_ALL_CORRECT, Decision.KEEP_MIXED, Decision.STAY_DROPPED
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
         ledger.add_problems("math", [math_problem(id=i) for i in "abc"])
@@ -77,13 +77,19 @@ def test_what_comes_back_as_a_stage_begins_comes_back_before_its_epoch_ends(
         )
         ledger.record_step(
             When(step=2, epoch=2, stage=2),
-            [drawn("a", 9), drawn("b", 7)],
-            [decided("a", drop), decided("b", keep), decided("c", wait)],
+            [drawn("a", 9)],
+            [],
             [],
             revived_before=[decided("a", Decision.REVIVE_FLOOR)],
         )
         ledger.record_step(
-            When(step=3, epoch=3, stage=2),
+            When(step=3, epoch=2, stage=2),
+            [drawn("b", 7)],
+            [decided("a", drop), decided("b", keep), decided("c", wait)],
+            [],
+        )
+        ledger.record_step(
+            When(step=4, epoch=3, stage=2),
             [drawn("b", 7)],
             [decided("a", wait), decided("b", keep), decided("c", wait)],
             [],

@@ -74,7 +74,7 @@ class LedgerReader:
     def resamplings(self, epoch: int | None = None) -> list[Resampling]:
         """How many problems got which decision, in order; of one epoch, or of all."""
         return [
-            Resampling(*row[:-1], bool(row[-1]))
+            Resampling(*_last_is_bool(row))
             for row in self._all(
                 "SELECT r.step, s.stage, s.epoch, n.text, w.text, r.problems, r.first FROM ("
                 "SELECT step, set_name, decision, COUNT(*) AS problems, 1 AS first FROM starts "
@@ -160,7 +160,7 @@ class LedgerReader:
             )
         ]
         decisions = [
-            DecisionRow(*row[:-1], bool(row[-1]))
+            DecisionRow(*_last_is_bool(row))
             for row in self._all(
                 "SELECT x.step, s.stage, s.epoch, w.text, n.text, x.at < 2 * x.step "
                 f"FROM {EVERY_DECISION} x JOIN steps s ON s.step = x.step "
@@ -340,6 +340,10 @@ class LedgerReader:
     def _all(self, sql: str, *values: object) -> Iterator[Any]:
         with clear_errors(self.path):
             yield from self._db.execute(sql, values)
+
+
+def _last_is_bool(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    return (*row[:-1], bool(row[-1]))
 
 
 def _group_row(row: tuple[Any, ...]) -> GroupRow:
