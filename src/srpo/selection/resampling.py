@@ -62,7 +62,8 @@ def resample(
     be left, problems come back from `dropped` (longest dropped first) and then from those just
     dropped; revived ones never outnumber what the floor needs.
 
-    Pure: SRPO, arXiv 2504.14286, section on history resampling; the floor is ours.
+    Pure. SRPO (arXiv 2504.14286) drops all-correct problems. Ours: the floor, and that ungradable
+    problems and those not seen in the epoch are kept.
     """
     decided = []
     for problem_id in pool:
