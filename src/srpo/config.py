@@ -227,7 +227,7 @@ class SelectionConfig(Section):
         0, description="rollouts drawn first; the rest of the group only where it may pay; 0: all"
     )
     pilot_chance: float = Field(
-        0.3, ge=0, le=1, description="the rest is drawn if it makes the group mixed so probably"
+        0.25, ge=0, le=1, description="the rest is drawn if it makes the group mixed so probably"
     )
     longest_rest: Positive = Field(
         8, description="epochs that spaced lets a solved problem rest, at most"

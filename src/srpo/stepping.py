@@ -31,7 +31,7 @@ def roll_out(
             requests = selection.ask(groups)
             requests = _begun_with_prefixes(s, requests, groups)
         if not requests:
-            return groups
+            return [replace(group, why=selection.why_of(group)) for group in groups]
         with timed(s, seconds, "sampling"):
             purpose = ("step", s.state.step + 1, *(("round", number) if number else ()))
             how = sampling_of(s, stage, *purpose)

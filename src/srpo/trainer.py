@@ -215,7 +215,7 @@ def _open_stage(s: Session, number: int) -> Selection:
         counts = f"{selection.num_kept} problems in play, {selection.num_dropped} dropped"
         s.tell("stage", f"stage {number} ({stage.name}) begins: {counts}")
         tell_revived(s, selection.revived_at_start)
-        s.revived = selection.revived_at_start
+        s.revived = [*selection.recalled, *selection.revived_at_start]
         for name, has, share in selection.short_sets:
             s.tell("problems", f"{name}: {has} problems are fewer than its {share} places a step")
     return selection
@@ -244,10 +244,16 @@ def _shortage(selection: Selection) -> str:
 
 def _ending(s: Session, *, exhausted: bool) -> str:
     if exhausted:
+        how = s.config.selection
+        passes = how.rule in ("uniform", "resampling", "spaced")
+        so = (
+            "so nothing more can be learned from these problems"
+            if passes
+            else f"each as many draws as there are problems ({how.rule} may have left some out)"
+        )
         return (
             "The run ends early: no group of the last stage gave a signal in "
-            f"{s.config.selection.idle_epochs} whole epochs, so nothing more can be learned "
-            "from these problems."
+            f"{how.idle_epochs} whole epochs, {so}."
         )
     return "The run is complete: every stage reached its declared end."
 

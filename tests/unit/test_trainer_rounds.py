@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from srpo import train
+from srpo.history import Ledger
 from srpo.rundir import RunDirectory
 from tests.unit.test_trainer import RIGHT, WRONG, Notes, config_of, opener
 
@@ -164,3 +165,32 @@ def test_every_rule_ends_a_stage_that_counts_epochs_and_hands_on_what_it_knows(
     assert 5 <= len(found) <= 10
     if rule in ("uniform", "mopps", "dps"):
         assert len(found) == 10
+
+
+@pytest.mark.parametrize("rule", ["uniform", "soft-drop"])
+def test_a_run_in_which_all_is_solved_ends_after_whole_epochs_and_says_what_they_are(
+    tmp_path: Path, rule: str
+) -> None:
+    # 12 problems, 3 a step: two idle epochs are 8 steps, though soft-drop soon has no pass left
+    notes = Notes()
+    config = config_of(
+        tmp_path, count=12, stage=in_steps(99), selection={"rule": rule, "idle_epochs": 2}
+    )
+    run = train(config, tmp_path / "r", watcher=notes, open_model=opener([RIGHT]))
+    assert len(notes.steps) == 8
+    assert ("nothing more can be learned" in run.ending) == (rule == "uniform")
+    assert ("soft-drop may have left some out" in run.ending) == (rule == "soft-drop")
+
+
+def test_the_ledger_says_why_a_group_stayed_small(tmp_path: Path) -> None:
+    config = config_of(
+        tmp_path,
+        count=3,
+        stage=in_steps(1),
+        selection={"rule": "uniform", "pilot": 2, "pilot_chance": 0.5},
+    )
+    run = train(config, tmp_path / "r", open_model=opener([RIGHT]))
+    with Ledger(RunDirectory(run.directory).ledger, read_only=True) as ledger:
+        found = [ledger.life_of(row.id)[0][0].why for row in ledger.find_problems("")]
+    # two of two right, of four: 1 - 3/4 * 4/5
+    assert found == ["its turn; no rest, chance 0.40"] * 3

@@ -53,6 +53,7 @@ class Selection:
         self._cut: dict[str, int] = {}  # places of the step in hand, by set
         self._asked: dict[str, str] = {}  # problems of the step in hand -> their set
         self._decided: set[str] = set()  # of those, the pilots that are completed, or never will be
+        self._declined: dict[str, float] = {}  # of those, the chance of the rest to pay
         self._refills = 0  # rounds of refill in the step in hand
         self.unfilled = 0  # places left without a mixed group, in all steps, though refilled
         self.epoch = 1
@@ -79,6 +80,11 @@ class Selection:
             return self._first_round()
         return self._rest_of_groups(groups) or self._refill(groups)
 
+    def why_of(self, group: Group) -> str:
+        """Why a group of the step in hand is as it is: `group.why`, and why no rest was drawn."""
+        chance = self._declined.get(group.problem.id)
+        return group.why if chance is None else f"{group.why}; no rest, chance {chance:.2f}"
+
     def observe(self, groups: Iterable[Group]) -> None:
         """Record the accuracy verdicts of a step's groups; the step is over.
 
@@ -98,7 +104,8 @@ class Selection:
                     self._pilots[name].observe(problem_id, pilot, tally)
         for name, rule in self.rules.items():
             rule.observe(of_set[name])
-        self._asked, self._decided, self._cut, self._refills = {}, set(), {}, 0
+        self._asked, self._decided, self._declined = {}, set(), {}
+        self._cut, self._refills = {}, 0
 
     def recall(self, epochs: Iterable[Mapping[str, Tally]], skip: Collection[str] = ()) -> None:
         """Begin with another run's history: its epochs in order, problem -> what came of it.
@@ -224,6 +231,8 @@ class Selection:
                 asked.append(
                     Request(group.problem, rest, f"{group.why}; rest, chance {chance:.2f}")
                 )
+            else:
+                self._declined[group.problem.id] = chance
         return asked
 
     def _refill(self, groups: Sequence[Group]) -> list[Request]:

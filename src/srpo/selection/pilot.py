@@ -6,6 +6,12 @@ AR3PO (2509.25808) and Pilot-Commit (2605.26606).
 A problem that was never seen is taken to be like its set: a Beta distribution with the mean and
 the spread of the pass rates in the set's last groups. So a pilot that is all correct in an easy
 set, or all wrong in a hard one, is decided at the first visit.
+
+When does the rest pay? It costs `rest` rollouts and gives a mixed group with some chance; the same
+rollouts spent on other problems give mixed groups at the set's usual rate. With groups of 8 that
+rate is .05 to .07 a rollout in sets that are easy, hard or both, so a rest of 4 pays from a chance
+of .2 to .28 on; the default `pilot_chance` is .25. In a simulation (docs/selection.md) it gives
+most mixed groups a rollout in mixed sets, and costs little where every problem is alike.
 """
 
 from __future__ import annotations
@@ -19,7 +25,7 @@ from srpo.selection.rule import Tally
 DECAY = 0.5  # weight of what was seen before at each new visit: the policy has moved on
 GROUP_DECAY = 0.98  # of a set's moments at each new group: the last 50 groups count
 BEGINNING = 4.0  # so many groups' weight has the uniform prior that a set begins with
-LEAST_STRENGTH, MOST_STRENGTH = 0.5, 8.0  # pseudo-rollouts of a set's prior
+LEAST_STRENGTH, MOST_STRENGTH = 0.2, 32.0  # pseudo-rollouts of a set's prior
 EDGE = 0.02  # a set's mean pass rate is taken to be at least so far from 0 and 1
 
 

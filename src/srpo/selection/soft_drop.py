@@ -10,7 +10,8 @@ from which a place of a step is filled with the chance of 10 %.
 Ours is how the two go together: a solved problem leaves the passes for the easy pool, and one
 that is not solved there any more comes back; in either pool turns are skipped as GRESO has it. p
 of the easy pool is fixed, since MiMo's share already says how many of it come. If too few are left
-after one pass of skipping, those just skipped fill the step, by the same chances.
+after one pass of skipping, those just skipped fill the step, by the same chances. An epoch is as
+many places as the set has problems: once all is solved, a pass over the rest is no step long.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import random
 from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
+from srpo.selection.draws import Draws
 from srpo.selection.rule import Choice, Resampled, Tally
 from srpo.types import Outcome
 
@@ -39,47 +41,29 @@ def chance_of_turn(base: float, row: int) -> float:
     return max(base**row, LEAST)
 
 
-class SoftDrop:
+class SoftDrop(Draws):
     """Passes with skipped turns over what is not solved, and an easy pool of what is."""
 
     def __init__(self, set_name: str, ids: Sequence[str], rng: random.Random) -> None:
-        self.set_name = set_name
+        super().__init__(set_name, ids, rng)
         self.base = START  # p of the unsolved
-        self._ids = list(ids)
         self._members = frozenset(ids)
-        self._rng = rng
         self._solved: dict[str, int] = {}  # the easy pool: visits in a row all correct
         self._failed: dict[str, int] = {}  # visits in a row all wrong
         self._skipped: dict[str, int] = {}  # turns skipped since the last visit
         self._adjusts = False  # from the second epoch on
         self._queue: list[str] = []  # what is left of the pass, the next one last
         self._easy_queue: list[str] = []
-        self._pending = set(ids)  # had no turn in this epoch
-
-    @property
-    def kept(self) -> list[str]:
-        """Problems in play: all."""
-        return self._ids
-
-    @property
-    def dropped(self) -> list[str]:
-        """Problems out of play: none; the easy pool is in play."""
-        return []
 
     @property
     def easy(self) -> list[str]:
         """The easy pool."""
         return list(self._solved)
 
-    @property
-    def epoch_done(self) -> bool:
-        """True once every problem outside the easy pool had its turn, taken or skipped."""
-        return not self._pending
-
     def choose(self, count: int, without: Set[str]) -> list[Choice]:
         """See `Rule.choose`: each place from the easy pool or from the pass."""
-        self._pending.difference_update(without)
-        places = [self._rng.random() < EASY_SHARE for _ in range(count)]
+        self.num_places += count
+        places = [self.rng.random() < EASY_SHARE for _ in range(count)]
         chosen = self._take(sum(places), without, easy=True)
         for easy in (False, True):  # what one pool lacks, the other gives
             had = {choice.problem_id for choice in chosen}
@@ -94,7 +78,6 @@ class SoftDrop:
                 self._solved.pop(problem_id, None)
             else:
                 self._solved[problem_id] = self._solved.get(problem_id, 0) + 1
-                self._pending.discard(problem_id)
             if outcome is not Outcome.ALL_WRONG:
                 self._failed.pop(problem_id, None)
             else:
@@ -105,29 +88,25 @@ class SoftDrop:
             self.base = min(HIGHEST, max(LOWEST, self.base + change))
 
     def end_epoch(self) -> list[Resampled]:
-        """See `Rule.end_epoch`: a new pass; the decisions were made on the way."""
+        """See `Rule.end_epoch`: the pass goes on; the decisions were made on the way."""
         self._adjusts = True
-        self._begin()
-        return []
+        return super().end_epoch()
 
     def state_dict(self) -> dict[str, Any]:
         """See `Rule.state_dict`."""
         return {
+            **super().state_dict(),
             **self.memory(),
-            "num_problems": len(self._ids),
             "queue": list(self._queue),
             "easy_queue": list(self._easy_queue),
-            "pending": [i for i in self._ids if i in self._pending],
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """See `Rule.load_state_dict`."""
-        saved = [*state["queue"], *state["pending"], *state["solved"], *state["failed"]]
-        if state["num_problems"] != len(self._ids) or not self._members.issuperset(saved):
-            raise ValueError(f"the saved selection of set {self.set_name} is of other problems")
+        super().load_state_dict(state)
+        self.places_of([*state["queue"], *state["solved"], *state["failed"]])
         self.remember(state)
         self._queue, self._easy_queue = list(state["queue"]), list(state["easy_queue"])
-        self._pending = set(state["pending"])
 
     def memory(self) -> dict[str, Any]:
         """See `Rule.memory`: the rows of visits without signal, and how fast they are skipped."""
@@ -146,13 +125,7 @@ class SoftDrop:
             for name in ("solved", "failed", "skipped")
         )
         self.base, self._adjusts = memory.get("base", START), memory.get("adjusts", False)
-        self._begin()
         return []
-
-    def _begin(self) -> None:
-        """A new pass over what is not solved."""
-        self._queue = []
-        self._pending = set(self._members.difference(self._solved))
 
     def _chance(self, problem_id: str) -> float:
         if problem_id in self._solved:
@@ -162,9 +135,8 @@ class SoftDrop:
     def _take(self, count: int, without: Set[str], *, easy: bool) -> list[Choice]:
         """The next `count` of one pool whose turn is not skipped."""
         taken, passed = self._turns(count, without, easy=easy)
-        self._pending.difference_update(taken, passed)
         waits = {
-            problem_id: self._rng.expovariate(self._chance(problem_id)) for problem_id in passed
+            problem_id: self.rng.expovariate(self._chance(problem_id)) for problem_id in passed
         }
         filling = sorted(waits, key=waits.__getitem__)[: count - len(taken)]
         for problem_id in passed:
@@ -194,7 +166,7 @@ class SoftDrop:
                 continue  # it has moved to the other pool
             if candidate in without or candidate in taken or candidate in passed:
                 later.append(candidate)
-            elif self._rng.random() < self._chance(candidate):
+            elif self.rng.random() < self._chance(candidate):
                 taken[candidate] = None
             else:
                 passed[candidate] = None
@@ -202,8 +174,8 @@ class SoftDrop:
         return taken, passed
 
     def _shuffled(self, *, easy: bool) -> list[str]:
-        pool = list(self._solved) if easy else [i for i in self._ids if i not in self._solved]
-        return self._rng.sample(pool, len(pool))
+        pool = list(self._solved) if easy else [i for i in self.ids if i not in self._solved]
+        return self.rng.sample(pool, len(pool))
 
     def _called(self, ids: Iterable[str], why: str) -> list[Choice]:
         """Choices with their reason; their skipped turns are over."""
