@@ -54,16 +54,30 @@ def write_checkpoint(
     state: RunState,
     drafts: DraftStore | None = None,
 ) -> Path:
-    """Write the checkpoint of `state.step`; whole, or not there at all. Returns its folder."""
+    """Write the checkpoint of `state.step`; whole, or not there at all. Returns its folder.
+
+    If that step is saved already, its weights stay, and only the state is written anew: the old
+    checkpoint is never destroyed before the new one is whole.
+    """
     folder = run.checkpoints / f"step_{state.step:06d}"
-    engine.save(folder.name)
-    tokenizer.save_pretrained(str(folder))
-    if drafts is not None:
-        drafts.save(folder)
+    if not _holds(folder, state):
+        engine.save(folder.name)
+        tokenizer.save_pretrained(str(folder))
+        if drafts is not None:
+            drafts.save(folder)
     aside = folder / f"{STATE_FILE}.partial"
     aside.write_text(json.dumps({"schema": SCHEMA, **asdict(state)}) + "\n", encoding="utf-8")
     aside.replace(folder / STATE_FILE)
     return folder
+
+
+def _holds(folder: Path, state: RunState) -> bool:
+    """Whether the folder is a checkpoint of the same step and weights."""
+    try:
+        saved = read_state(folder)
+    except RunDirectoryError:
+        return False
+    return (saved.step, saved.policy_version) == (state.step, state.policy_version)
 
 
 def checkpoints_of(run: RunDirectory) -> list[Path]:

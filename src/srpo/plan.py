@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from srpo.config import Config, StageConfig
 from srpo.selection.shares import quotas
-from srpo.session import ProblemSets
+from srpo.problem_sets import ProblemSets
 
 FLOAT32 = 4  # bytes
 WEIGHT_COPIES = 4  # the weights, their gradients, and Adam's two moments

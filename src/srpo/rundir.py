@@ -1,7 +1,8 @@
 """The run directory: the one module that knows its file names.
 
     RUN/config.toml                    the resolved config: the only place a number lives
-    RUN/environment.json               versions, machine, device
+    RUN/environment.json               versions, machine, device, hashes of the problem sets
+    RUN/history.jsonl                  what another run's ledger knew at the start: a line an epoch
     RUN/metrics.jsonl                  one line a step
     RUN/rollouts/epoch_001/step_000012.jsonl   one line a rollout
     RUN/ledger.sqlite                  the prompt ledger
@@ -37,6 +38,7 @@ class RunDirectory:
         self.root = root
         self.config = root / "config.toml"
         self.environment = root / "environment.json"
+        self.history = root / "history.jsonl"
         self.metrics = root / "metrics.jsonl"
         self.evaluations = root / "evaluations.jsonl"
         self.opinions = root / "second_opinions.jsonl"
@@ -83,6 +85,33 @@ class RunDirectory:
         if not run.config.is_file():
             raise RunDirectoryError(f"{root}: not a run directory (config.toml is missing)")
         return run
+
+    def read_environment(self) -> dict[str, Any]:
+        """What was noted when the run was made; empty if it is not made yet.
+
+        Raises `RunDirectoryError` if it cannot be read.
+        """
+        if not self.environment.exists():
+            return {}
+        try:
+            return dict(json.loads(self.environment.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise RunDirectoryError(f"{self.environment}: cannot be read: {error}") from None
+
+    def write_history(self, epochs: Iterable[Mapping[str, tuple[int, int]]]) -> None:
+        """Another run's history, epoch by epoch: problem -> (correct, gradable). Whole or not."""
+        aside = self.history.with_suffix(".partial")
+        with aside.open("w", encoding="utf-8") as file:
+            for epoch in epochs:
+                file.write(_line(epoch))
+        aside.replace(self.history)
+
+    def read_history(self) -> Iterator[dict[str, tuple[int, int]]]:
+        """What `write_history` wrote, in its order; nothing if it was never called."""
+        for row in _read_lines(self.history):
+            yield {
+                problem_id: (correct, gradable) for problem_id, (correct, gradable) in row.items()
+            }
 
     def append_metrics(self, row: Mapping[str, object]) -> None:
         """One more line of metrics."""

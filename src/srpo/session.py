@@ -5,58 +5,31 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from srpo import __version__
 from srpo.checkpoints import RunState
-from srpo.config import Config, SetConfig, StageConfig
+from srpo.config import Config, StageConfig
 from srpo.drafts import DraftStore
-from srpo.embedded.world import generate
 from srpo.engines import Engine, ModelOpener
-from srpo.errors import ConfigError, RunDirectoryError
+from srpo.errors import RunDirectoryError
 from srpo.history import Ledger, check_same_problems
 from srpo.prefixes import OwnAnswers
-from srpo.problems import hold_out, read_problems
+from srpo.problem_sets import ProblemSets, check_prompts, check_sandbox, load_sets
 from srpo.prompts import Prompter
 from srpo.rewards import Grader
-from srpo.rewards.math.answers import gold_problem
 from srpo.rewards.math.second_opinion import second_opinions
 from srpo.rewards.opinion_sample import opinion_row, questions
 from srpo.rundir import RunDirectory, check_space
 from srpo.selection import Selection
-from srpo.selection.rule import Resampled
-from srpo.types import AssertCase, Group, Problem, Split
+from srpo.selection.rule import Resampled, Tally
+from srpo.types import Group
 from srpo.watcher import Watcher
 
-SHOWN_UNGRADABLE = 3
-HOLD_OUT_SEED = 0  # which problems are held out never depends on the run's seed
-
-
-@dataclass(frozen=True, slots=True)
-class ProblemSets:
-    """The problems of a run: to train on, to test and to validate, by set, and what was said."""
-
-    train: dict[str, list[Problem]]
-    test: dict[str, list[Problem]]
-    validation: dict[str, list[Problem]]
-    notes: tuple[str, ...]
-
-    def held_out(self, split: Split) -> list[Problem]:
-        """The problems of a split, all sets together."""
-        sets = self.test if split == "test" else self.validation
-        return [problem for problems in sets.values() for problem in problems]
-
-    def of_set(self, name: str) -> list[Problem]:
-        """All problems of a set, whatever they are for."""
-        return [*self.train[name], *self.test[name], *self.validation[name]]
-
-    @property
-    def has_code(self) -> bool:
-        """True if some problem, to train on or held out, needs programs to be run."""
-        return any(p.domain == "code" for name in self.train for p in self.of_set(name))
+_History = list[dict[str, tuple[int, int]]]  # by epoch: problem -> (correct, gradable)
 
 
 @dataclass(slots=True)
@@ -149,56 +122,6 @@ class Session:
         self.ledger.close()
 
 
-def cheap_gold_check(answers: Iterable[str]) -> dict[str, str]:
-    """The gold answers that cannot be graded, with the reason, as far as no parser is needed."""
-    reasons = {answer: gold_problem(answer) for answer in answers}
-    return {answer: reason for answer, reason in reasons.items() if reason}
-
-
-def load_sets(
-    config: Config, check_gold: Callable[[Iterable[str]], Mapping[str, str]] = cheap_gold_check
-) -> ProblemSets:
-    """Read or generate every set that a stage uses, and set the held-out problems aside.
-
-    `check_gold` gives the gold answers of files that no completion could be checked against.
-    Raises `ProblemFileError` for files that cannot be used, `ConfigError` for an empty set.
-    """
-    used = dict.fromkeys(name for stage in config.stage for name, w in stage.sets.items() if w > 0)
-    train: dict[str, list[Problem]] = {}
-    test: dict[str, list[Problem]] = {}
-    validation: dict[str, list[Problem]] = {}
-    notes: list[str] = []
-    for name in used:
-        loaded = _load_set(name, config.sets[name], check_gold)
-        train[name], test[name], validation[name], said = loaded
-        notes += said
-        if not train[name]:
-            raise ConfigError(f"sets.{name}: no problems to train on; a stage needs some")
-    return ProblemSets(train, test, validation, tuple(dict.fromkeys(notes)))
-
-
-def check_prompts(config: Config, sets: ProblemSets, prompter: Prompter) -> None:
-    """Raise `ConfigError` if a prompt is longer than a stage that uses its set allows."""
-    lengths = {
-        name: [(len(prompter.prompt_of(p)), p) for p in sets.of_set(name)] for name in sets.train
-    }
-    for number, stage in enumerate(config.stage, start=1):
-        over = [
-            (length, problem)
-            for name in stage.sets
-            for length, problem in lengths.get(name, [])
-            if length > stage.max_prompt_tokens
-        ]
-        if over:
-            length, problem = max(over, key=lambda item: item[0])
-            shown = problem.name or problem.id
-            raise ConfigError(
-                f"stage.{number}.max_prompt_tokens is {stage.max_prompt_tokens}, and {len(over)} "
-                f"prompts are longer (problem {shown}: {length} tokens); raise it, or take these "
-                "problems out"
-            )
-
-
 def open_session(
     config: Config,
     make_run: Callable[[Mapping[str, object]], RunDirectory],
@@ -228,11 +151,12 @@ def _open_session(
 ) -> Session:
     watcher.phase("reading problems")
     sets = load_sets(config, grader.math.check_gold)
-    _check_sandbox(config, sets)
-    if config.selection.history:
-        with _other_ledger(config) as ledger:
-            problems = [problem for of_set in sets.train.values() for problem in of_set]
-            sets = replace(sets, notes=(*sets.notes, check_same_problems(ledger, problems)))
+    check_sandbox(config, sets)
+    _check_unchanged(RunDirectory(root), sets)
+    history: _History | None = None
+    if config.selection.history and not RunDirectory(root).history.exists():
+        history, said = _other_history(config, sets)
+        sets = replace(sets, notes=(*sets.notes, said))
     isolation = grader.describe() if sets.has_code else ""
     watcher.phase("loading the model")
     model = open_model(config, RunDirectory(root).checkpoints)
@@ -240,7 +164,9 @@ def _open_session(
     check_prompts(config, sets, prompter)
     # one more than is kept, while the newest is being written
     check_space(root, model.checkpoint_bytes * (config.checkpoint.keep_last + 1))
-    run = make_run(_environment(model.facts))
+    run = make_run(_environment({"problems": sets.digests(), **model.facts}))
+    if history is not None:
+        run.write_history(history)
     ledger = Ledger(run.ledger)
     for name, problems in sets.train.items():
         ledger.add_problems(name, problems)
@@ -271,75 +197,49 @@ def open_selection(session: Session, number: int) -> Selection:
         config=config.selection,
         memory=state.memory,
     )
-    if state.selection is not None:
+    if state.selection is None:
+        selection.recall(_epochs_of(session.run), skip=state.memory.keys())
+        return selection
+    try:
         selection.load_state_dict(state.selection)
-    elif config.selection.history:
-        with _other_ledger(config) as ledger:
-            selection.recall(ledger.tallies(), skip=state.memory.keys())
+    except (ValueError, KeyError, TypeError) as error:
+        root = session.run.root
+        raise RunDirectoryError(
+            f"{root}: its checkpoint does not fit its config: {error}"
+        ) from None
     return selection
 
 
-def _other_ledger(config: Config) -> Ledger:
-    """The ledger of the run that selection begins with."""
-    return Ledger(RunDirectory.open(Path(config.selection.history)).ledger, read_only=True)
+def _check_unchanged(run: RunDirectory, sets: ProblemSets) -> None:
+    """Raise `RunDirectoryError` if a run that exists was begun with other problems."""
+    began = run.read_environment().get("problems", {})
+    now = sets.digests()
+    changed = [name for name in now if began.get(name, now[name]) != now[name]]
+    if changed:
+        raise RunDirectoryError(
+            f"{run.root}: the problems of {', '.join(changed)} are not those that the run began "
+            "with (a file has changed); put them back, or begin a new run"
+        )
 
 
-def _load_set(
-    name: str, config: SetConfig, check_gold: Callable[[Iterable[str]], Mapping[str, str]]
-) -> tuple[list[Problem], list[Problem], list[Problem], list[str]]:
-    """Problems to train on, to test and to validate, and what is to be said of them."""
-    if config.generate:
-        try:
-            made = generate(config.generate, "train", config.count, 0, config.level_weights)
-            test = generate(config.generate, "test", config.holdout, 0)
-            validation = generate(config.generate, "validation", config.validation, 0)
-        except ValueError as error:
-            raise ConfigError(f"sets.{name}: {error}") from None
-        return made, test, validation, []
-    read = read_problems(
-        [Path(file) for file in config.files], bad_rows=config.bad_rows, domain=config.domain
-    )
-    notes = [f"{name}: {read.summary()}", *read.bad_rows]
-    rest, held = hold_out(read.problems, config.holdout, HOLD_OUT_SEED)
-    train, watched = hold_out(rest, config.validation, HOLD_OUT_SEED)
-    notes += _ungradable_notes(name, read.problems, check_gold)
-    return list(train), list(held), list(watched), notes
+def _other_history(config: Config, sets: ProblemSets) -> tuple[_History, str]:
+    """What the run that selection begins with knows of our problems, and a sentence about it."""
+    problems = [problem for of_set in sets.train.values() for problem in of_set]
+    ids = {problem.id for problem in problems}
+    other = RunDirectory.open(Path(config.selection.history)).ledger
+    with Ledger(other, read_only=True) as ledger:
+        said = check_same_problems(ledger, problems)
+        history = [
+            {i: (tally.correct, tally.gradable) for i, tally in epoch.items() if i in ids}
+            for epoch in ledger.tallies()
+        ]
+    return history, said
 
 
-def _ungradable_notes(
-    name: str,
-    problems: Sequence[Problem],
-    check_gold: Callable[[Iterable[str]], Mapping[str, str]],
-) -> list[str]:
-    """Say which math problems have an answer that no completion could be checked against."""
-    with_answer = [problem for problem in problems if problem.answer is not None]
-    reasons = check_gold([problem.answer or "" for problem in with_answer])
-    bad = [problem for problem in with_answer if problem.answer in reasons]
-    if not bad:
-        return []
-    shown = [
-        f"problem {problem.name or problem.id}, {reasons[problem.answer or '']}"
-        for problem in bad[:SHOWN_UNGRADABLE]
-    ]
-    more = f"; and {len(bad) - len(shown)} more" if len(bad) > len(shown) else ""
-    return [
-        f"{name}: {len(bad)} of {len(with_answer)} answers cannot be graded and give no reward "
-        f"({'; '.join(shown)}{more})"
-    ]
-
-
-def _check_sandbox(config: Config, sets: ProblemSets) -> None:
-    """Raise `ConfigError` if the sandbox cannot run some problem's tests at all."""
-    if not config.verifier.remote_url:
-        return
-    for name in sets.train:
-        for problem in sets.of_set(name):
-            if any(isinstance(case, AssertCase) for case in problem.tests):
-                raise ConfigError(
-                    f"verifier.remote_url: a remote sandbox runs no assert tests, and set {name} "
-                    f"has some (problem {problem.name or problem.id}); take out remote_url, or "
-                    "these problems"
-                )
+def _epochs_of(run: RunDirectory) -> Iterator[dict[str, Tally]]:
+    """What the run keeps of another's history: it may go on, or away, and changes nothing."""
+    for epoch in run.read_history():
+        yield {problem_id: Tally(*counts) for problem_id, counts in epoch.items()}
 
 
 def _environment(facts: Mapping[str, object]) -> dict[str, object]:

@@ -16,8 +16,8 @@ import pytest
 from srpo.config_files import load_config
 from srpo.embedded import MODEL_DIR
 from srpo.embedded.world import generate
+from srpo.problem_sets import load_sets
 from srpo.problems import write_problems
-from srpo.session import load_sets
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -26,7 +26,13 @@ ROOMS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
     ("machines", ("engines.local", "engines.scripted", "embedded", "rundir", "checkpoints")),
     ("beside the run", ("evaluation", "insight", "interrupts")),
-    ("the run", ("session", "plan", "recording", "stepping", "held_out", "finish", "trainer")),
+    (
+        "the run",
+        (
+            "problem_sets", "session", "plan", "recording", "stepping", "held_out", "finish",
+            "trainer",
+        ),
+    ),
     (
         "over the run",
         (

@@ -111,3 +111,37 @@ def test_a_damaged_state_is_told_in_one_line(tmp_path: Path, text: str, said: st
 def test_the_state_is_written_as_json_that_names_its_schema(run: RunDirectory) -> None:
     data = json.loads((write(run, 3) / "trainer.json").read_text())
     assert (data["schema"], data["step"]) == (1, 3)
+
+
+class OnceEngine(ScriptedEngine):
+    """Cannot save a second time, as if the disk were full or the process were killed."""
+
+    saves = 0
+
+    def save(self, name: str) -> str:
+        self.saves += 1
+        if self.saves > 1:
+            raise OSError("no space left")
+        return super().save(name)
+
+
+def test_a_step_saved_already_keeps_its_weights_and_gets_the_new_state(run: RunDirectory) -> None:
+    engine = OnceEngine({(1,): [(2,)]}, run.checkpoints)
+    write_checkpoint(run, engine, Tokenizer(), STATE)
+    ended = replace(STATE, ending="over")
+    folder = write_checkpoint(run, engine, Tokenizer(), ended)
+    assert read_state(folder).ending == "over"
+    assert (folder / "policy.json").is_file()
+
+
+@pytest.mark.parametrize("change", ["weights", "cut short"])
+def test_a_folder_of_other_weights_or_half_written_is_written_anew(
+    run: RunDirectory, change: str
+) -> None:
+    engine = OnceEngine({(1,): [(2,)]}, run.checkpoints)
+    folder = write_checkpoint(run, engine, Tokenizer(), STATE)
+    if change == "cut short":
+        (folder / "trainer.json").unlink()
+    version = STATE.policy_version + (change == "weights")
+    with pytest.raises(OSError, match="no space"):
+        write_checkpoint(run, engine, Tokenizer(), replace(STATE, policy_version=version))

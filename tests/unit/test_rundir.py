@@ -137,3 +137,17 @@ def test_too_little_space_is_told_with_what_is_needed_and_what_is_free(
     with pytest.raises(RunDirectoryError, match="need 4 MiB and 3 MiB are free"):
         check_space(tmp_path / "not" / "there" / "yet", 3 * 2**20 + 1)
     check_space(tmp_path, 2 * 2**20)
+
+
+def test_another_runs_history_comes_back_epoch_by_epoch(run: RunDirectory) -> None:
+    assert list(run.read_history()) == []
+    epochs = [{"a": (4, 4), "b": (0, 3)}, {}, {"b": (1, 4)}]
+    run.write_history(epochs)
+    assert list(run.read_history()) == epochs
+
+
+def test_a_damaged_environment_is_told_in_one_line(tmp_path: Path, run: RunDirectory) -> None:
+    assert RunDirectory(tmp_path / "not made").read_environment() == {}
+    run.environment.write_text("{")
+    with pytest.raises(RunDirectoryError, match=r"environment\.json: cannot be read"):
+        run.read_environment()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from tests.unit.test_trainer import RIGHT, WRONG, config_of, opener
 STAGE = {"epochs": None, "steps": 2}
 
 
-def two_stages(folder: Path, **changes: object) -> Config:
+def two_stages(folder: Path, **changes: Any) -> Config:
     one = config_of(folder, stage=STAGE, **changes)
     return one.model_copy(update={"stage": one.stage * 2})
 

@@ -7,9 +7,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from srpo.errors import RunDirectoryError
+from srpo.history import Ledger
 from srpo.rundir import RunDirectory
 from srpo.trainer import Run, train
-from tests.unit.test_trainer import RIGHT, WRONG, opener
+from tests.unit.test_trainer import RIGHT, WRONG, config_of, opener, problem_file
 from tests.unit.test_trainer_evaluations import SETS, evaluations, trained
 
 EVERY_STEP = {"every_steps": 1, "keep_last": 99}
@@ -54,3 +58,60 @@ def test_a_kill_between_the_two_first_evaluations_loses_neither(tmp_path: Path) 
     shutil.rmtree(run.checkpoint)
     assert resumed(run).finished
     assert evaluations(run) == whole
+
+
+def test_a_changed_problem_file_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    run = trained(tmp_path, checkpoint=EVERY_STEP)
+    unfinish(run)
+    problem_file(tmp_path, 9)  # it had eight
+    before = {p: p.read_bytes() for p in run.directory.rglob("*") if p.is_file()}
+    with pytest.raises(RunDirectoryError, match="problems of math are not those") as caught:
+        resumed(run)
+    assert "\n" not in str(caught.value)
+    assert {p: p.read_bytes() for p in run.directory.rglob("*") if p.is_file()} == before
+
+
+def test_a_changed_rule_is_told_in_one_line(tmp_path: Path) -> None:
+    run = trained(tmp_path, checkpoint=EVERY_STEP)
+    unfinish(run)
+    config = RunDirectory(run.directory).config
+    config.write_text(config.read_text().replace('rule = "resampling"', 'rule = "spaced"'))
+    with pytest.raises(RunDirectoryError, match="does not fit its config") as caught:
+        resumed(run)
+    assert "\n" not in str(caught.value)
+
+
+def solved_run(folder: Path) -> Run:
+    """A run that solved all of its eight problems, and so dropped all but the floor of three."""
+    folder.mkdir()
+    config = config_of(folder, count=8, stage={"epochs": 1})
+    return train(config, folder / "run", open_model=opener([RIGHT]))
+
+
+def test_a_run_begun_with_a_ledger_needs_it_no_more(tmp_path: Path) -> None:
+    other = solved_run(tmp_path / "other")
+    selection = {"history": str(other.directory)}
+    run = trained(tmp_path, selection=selection, checkpoint=EVERY_STEP, stage={"epochs": 2})
+    whole = problems_by_step(run)
+    for checkpoint in sorted(RunDirectory(run.directory).checkpoints.glob("step_*")):
+        shutil.rmtree(checkpoint)  # so that the history is recalled once more
+    shutil.rmtree(other.directory)
+    assert resumed(run).finished
+    assert problems_by_step(run) == whole
+
+
+def test_what_a_ledger_drops_is_in_the_new_runs_ledger_from_the_start(tmp_path: Path) -> None:
+    other = solved_run(tmp_path / "other")
+    selection = {"history": str(other.directory)}
+    run = trained(tmp_path, selection=selection, stage={"steps": 1})
+    with Ledger(RunDirectory(run.directory).ledger, read_only=True) as ledger:
+        # eight problems were all correct; three come back, the places of a step
+        assert len(list(ledger.kept())) == 3
+        assert set(ledger.kept()) == set(problems_by_step(run)[0])
+
+
+def problems_by_step(run: Run) -> list[list[str]]:
+    """The problems of each step, in the order of its groups."""
+    files = sorted((run.directory / "rollouts").rglob("step_*.jsonl"))
+    lines = [map(json.loads, path.read_text(encoding="utf-8").splitlines()) for path in files]
+    return [list(dict.fromkeys(row["problem"] for row in rows)) for rows in lines]

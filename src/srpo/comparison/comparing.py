@@ -38,7 +38,7 @@ from srpo.insight.comparison_view import (
     print_comparison_plan,
     rates_data,
 )
-from srpo.session import load_sets
+from srpo.problem_sets import load_sets
 
 CHANGED = "The runs are those of another srpo than the one that wrote these tables."
 

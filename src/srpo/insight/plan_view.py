@@ -11,7 +11,7 @@ from rich.text import Text
 from srpo.config_files import LoadedConfig, settings_of
 from srpo.insight.lines import short
 from srpo.plan import estimate_memory, outline, shape_of
-from srpo.session import load_sets
+from srpo.problem_sets import load_sets
 
 MIB = 2**20
 

@@ -1,0 +1,190 @@
+"""The problems of a run, by set: read or generated, checked, and the held-out ones set aside."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from srpo.config import Config, SetConfig
+from srpo.embedded.world import generate
+from srpo.errors import ConfigError
+from srpo.problems import hold_out, read_problems
+from srpo.prompts import Prompter
+from srpo.rewards.math.answers import gold_problem
+from srpo.types import AssertCase, Problem, Split
+
+SHOWN_UNGRADABLE = 3
+HOLD_OUT_SEED = 0  # which problems are held out never depends on the run's seed
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemSets:
+    """The problems of a run: to train on, to test and to validate, by set, and what was said."""
+
+    train: dict[str, list[Problem]]
+    test: dict[str, list[Problem]]
+    validation: dict[str, list[Problem]]
+    notes: tuple[str, ...]
+
+    def held_out(self, split: Split) -> list[Problem]:
+        """The problems of a split, all sets together."""
+        sets = self.test if split == "test" else self.validation
+        return [problem for problems in sets.values() for problem in problems]
+
+    def of_set(self, name: str) -> list[Problem]:
+        """All problems of a set, whatever they are for."""
+        return [*self.train[name], *self.test[name], *self.validation[name]]
+
+    def digests(self) -> dict[str, str]:
+        """A hash of each set's problems, their order and what they are for."""
+        return {
+            name: hashlib.sha256(
+                "\n\n".join(
+                    "\n".join(problem.id for problem in part[name])
+                    for part in (self.train, self.test, self.validation)
+                ).encode()
+            ).hexdigest()
+            for name in self.train
+        }
+
+    @property
+    def has_code(self) -> bool:
+        """True if some problem, to train on or held out, needs programs to be run."""
+        return any(p.domain == "code" for name in self.train for p in self.of_set(name))
+
+
+def cheap_gold_check(answers: Iterable[str]) -> dict[str, str]:
+    """The gold answers that cannot be graded, with the reason, as far as no parser is needed."""
+    reasons = {answer: gold_problem(answer) for answer in answers}
+    return {answer: reason for answer, reason in reasons.items() if reason}
+
+
+def load_sets(
+    config: Config, check_gold: Callable[[Iterable[str]], Mapping[str, str]] = cheap_gold_check
+) -> ProblemSets:
+    """Read or generate every set that a stage uses, and set the held-out problems aside.
+
+    A problem that some set holds out is trained on in none, and a test problem validates nothing.
+    `check_gold` gives the gold answers of files that no completion could be checked against.
+    Raises `ProblemFileError` for files that cannot be used, `ConfigError` for an empty set.
+    """
+    used = dict.fromkeys(name for stage in config.stage for name, w in stage.sets.items() if w > 0)
+    train: dict[str, list[Problem]] = {}
+    test: dict[str, list[Problem]] = {}
+    validation: dict[str, list[Problem]] = {}
+    notes: list[str] = []
+    for name in used:
+        loaded = _load_set(name, config.sets[name], check_gold)
+        train[name], test[name], validation[name], said = loaded
+        notes += said
+    notes += _keep_apart(train, test, validation)
+    for name in used:
+        if not train[name]:
+            raise ConfigError(f"sets.{name}: no problems to train on; a stage needs some")
+    return ProblemSets(train, test, validation, tuple(dict.fromkeys(notes)))
+
+
+def check_prompts(config: Config, sets: ProblemSets, prompter: Prompter) -> None:
+    """Raise `ConfigError` if a prompt is longer than a stage that uses its set allows."""
+    lengths = {
+        name: [(len(prompter.prompt_of(p)), p) for p in sets.of_set(name)] for name in sets.train
+    }
+    for number, stage in enumerate(config.stage, start=1):
+        over = [
+            (length, problem)
+            for name in stage.sets
+            for length, problem in lengths.get(name, [])
+            if length > stage.max_prompt_tokens
+        ]
+        if over:
+            length, problem = max(over, key=lambda item: item[0])
+            shown = problem.name or problem.id
+            raise ConfigError(
+                f"stage.{number}.max_prompt_tokens is {stage.max_prompt_tokens}, and {len(over)} "
+                f"prompts are longer (problem {shown}: {length} tokens); raise it, or take these "
+                "problems out"
+            )
+
+
+def check_sandbox(config: Config, sets: ProblemSets) -> None:
+    """Raise `ConfigError` if the sandbox cannot run some problem's tests at all."""
+    if not config.verifier.remote_url:
+        return
+    for name in sets.train:
+        for problem in sets.of_set(name):
+            if any(isinstance(case, AssertCase) for case in problem.tests):
+                raise ConfigError(
+                    f"verifier.remote_url: a remote sandbox runs no assert tests, and set {name} "
+                    f"has some (problem {problem.name or problem.id}); take out remote_url, or "
+                    "these problems"
+                )
+
+
+def _load_set(
+    name: str, config: SetConfig, check_gold: Callable[[Iterable[str]], Mapping[str, str]]
+) -> tuple[list[Problem], list[Problem], list[Problem], list[str]]:
+    """Problems to train on, to test and to validate, and what is to be said of them."""
+    if config.generate:
+        try:
+            made = generate(config.generate, "train", config.count, 0, config.level_weights)
+            test = generate(config.generate, "test", config.holdout, 0)
+            validation = generate(config.generate, "validation", config.validation, 0)
+        except ValueError as error:
+            raise ConfigError(f"sets.{name}: {error}") from None
+        return made, test, validation, []
+    read = read_problems(
+        [Path(file) for file in config.files], bad_rows=config.bad_rows, domain=config.domain
+    )
+    notes = [f"{name}: {read.summary()}", *read.bad_rows]
+    rest, held = hold_out(read.problems, config.holdout, HOLD_OUT_SEED)
+    train, watched = hold_out(rest, config.validation, HOLD_OUT_SEED)
+    notes += _ungradable_notes(name, read.problems, check_gold)
+    return list(train), list(held), list(watched), notes
+
+
+def _ungradable_notes(
+    name: str,
+    problems: Sequence[Problem],
+    check_gold: Callable[[Iterable[str]], Mapping[str, str]],
+) -> list[str]:
+    """Say which math problems have an answer that no completion could be checked against."""
+    with_answer = [problem for problem in problems if problem.answer is not None]
+    reasons = check_gold([problem.answer or "" for problem in with_answer])
+    bad = [problem for problem in with_answer if problem.answer in reasons]
+    if not bad:
+        return []
+    shown = [
+        f"problem {problem.name or problem.id}, {reasons[problem.answer or '']}"
+        for problem in bad[:SHOWN_UNGRADABLE]
+    ]
+    more = f"; and {len(bad) - len(shown)} more" if len(bad) > len(shown) else ""
+    return [
+        f"{name}: {len(bad)} of {len(with_answer)} answers cannot be graded and give no reward "
+        f"({'; '.join(shown)}{more})"
+    ]
+
+
+def _keep_apart(
+    train: dict[str, list[Problem]],
+    test: dict[str, list[Problem]],
+    validation: dict[str, list[Problem]],
+) -> list[str]:
+    """Take what one set holds out away from the others; returns what is to be said of it.
+
+    Each set holds out its own, so sets that share problems would train on each other's test.
+    """
+    tested = {problem.id for problems in test.values() for problem in problems}
+    watched = {problem.id for problems in validation.values() for problem in problems}
+    moved: set[str] = set()
+    for sets, held in ((validation, tested), (train, tested | watched)):
+        for name, problems in sets.items():
+            sets[name] = [problem for problem in problems if problem.id not in held]
+            moved |= {problem.id for problem in problems} & held
+    if not moved:
+        return []
+    return [
+        f"{len(moved)} problems are held out by one set and part of another; they stay held out, "
+        "and are taken from the rest"
+    ]

@@ -1,0 +1,71 @@
+"""Sets that share problems: what one holds out, no other trains on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from srpo.config import Config, SetConfig
+from srpo.errors import ConfigError
+from srpo.problem_sets import ProblemSets, load_sets
+from srpo.types import Problem
+from tests.unit.test_trainer import config_of, problem_file
+
+
+def two_sets(folder: Path, first: dict[str, int], second: dict[str, int]) -> Config:
+    """Two sets of the same ten problems, with these holdouts."""
+    file = {"files": [str(problem_file(folder, 10))]}
+    sets = {"a": {**file, **first}, "b": {**file, **second}}
+    return config_of(folder, count=10, sets=sets, stage={"sets": {"a": 1, "b": 1}})
+
+
+def ids(problems: list[Problem]) -> set[str]:
+    return {problem.id for problem in problems}
+
+
+def apart(sets: ProblemSets) -> bool:
+    trained = ids([p for problems in sets.train.values() for p in problems])
+    test, watched = ids(sets.held_out("test")), ids(sets.held_out("validation"))
+    return not (trained & test or trained & watched or test & watched)
+
+
+def test_what_one_set_holds_out_no_other_trains_on(tmp_path: Path) -> None:
+    sets = load_sets(two_sets(tmp_path, {"holdout": 2, "validation": 3}, {}))
+    assert apart(sets)
+    # of ten problems five are held out by the first set, so both train on the other five
+    assert [len(sets.train[name]) for name in "ab"] == [5, 5]
+    assert sum(note.startswith("5 problems are held out") for note in sets.notes) == 1
+
+
+def test_a_test_problem_of_one_set_validates_nothing(tmp_path: Path) -> None:
+    sets = load_sets(two_sets(tmp_path, {"holdout": 4}, {"validation": 4}))
+    assert apart(sets)
+    assert len(sets.test["a"]) == 4
+
+
+def test_sets_that_share_nothing_stay_whole_and_nothing_is_said(tmp_path: Path) -> None:
+    sets = load_sets(config_of(tmp_path, count=10, sets={
+        "math": {"files": [str(problem_file(tmp_path, 10))], "holdout": 2},
+    }))  # fmt: skip
+    assert (len(sets.train["math"]), len(sets.test["math"])) == (8, 2)
+    assert not any("held out" in note for note in sets.notes)
+
+
+def test_a_set_of_which_nothing_is_left_is_refused(tmp_path: Path) -> None:
+    config = two_sets(tmp_path, {"holdout": 4}, {})
+    held = load_sets(config).test["a"][0]
+    row = {"domain": "math", "statement": held.statement, "answer": held.answer}
+    (tmp_path / "q.jsonl").write_text(json.dumps(row), encoding="utf-8")
+    second = SetConfig(files=(str(tmp_path / "q.jsonl"),))
+    with pytest.raises(ConfigError, match=r"sets\.b: no problems to train on"):
+        load_sets(config.model_copy(update={"sets": {**config.sets, "b": second}}))
+
+
+def test_the_digest_of_a_set_tells_what_its_problems_are_for(tmp_path: Path) -> None:
+    plain = load_sets(two_sets(tmp_path, {}, {})).digests()
+    assert plain["a"] == plain["b"]
+    held = load_sets(two_sets(tmp_path, {"holdout": 1}, {"validation": 1})).digests()
+    assert len({plain["a"], held["a"], held["b"]}) == 3
+    assert load_sets(two_sets(tmp_path, {}, {})).digests() == plain
