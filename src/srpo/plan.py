@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from srpo.config import Config, StageConfig
-from srpo.selection.shares import quotas
+from srpo.config import BudgetConfig, Config, SelectionConfig, StageConfig
 from srpo.problem_sets import ProblemSets
+from srpo.selection.shares import quotas
 
 FLOAT32 = 4  # bytes
 WEIGHT_COPIES = 4  # the weights, their gradients, and Adam's two moments
+REFERENCE_COPIES = 2  # its weights, and gradients, all zero; it has no optimizer
 # Values kept for the backward pass by one layer and token, in units of the model's width and of
 # the MLP's: norms, queries, keys, values, attention and its output; gate, up, silu, product.
 ACTIVATIONS_WIDTH = 10
@@ -40,8 +41,30 @@ class StageOutline:
     problems: dict[str, int]  # set -> problems to train on
     steps_per_epoch: int  # of the first epoch; later ones shrink as problems are dropped
     steps: int  # at most
-    rollouts: int  # at most
-    tokens: int  # generated, at most: every completion as long as it may be
+    step_rollouts: int  # of one step, at most: every refill taken, every group whole
+    max_completion_tokens: int
+
+    @property
+    def rollouts(self) -> int:
+        """Rollouts, at most, if no budget ends the run."""
+        return self.steps * self.step_rollouts
+
+    @property
+    def tokens(self) -> int:
+        """Generated tokens, at most: every completion as long as it may be."""
+        return self.rollouts * self.max_completion_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Most:
+    """What a stage or a run comes to at most; tokens are generated ones.
+
+    >>> Most(rollouts=8, tokens=512).tokens
+    512
+    """
+
+    rollouts: int
+    tokens: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +72,7 @@ class MemoryEstimate:
     """Peak memory in bytes, by what it is for. An estimate from shapes, not a measurement."""
 
     weights: int
+    reference: int  # of the KL term; 0: the loss has none
     activations: int
     logits: int
     cache: int
@@ -56,11 +80,11 @@ class MemoryEstimate:
     @property
     def peak(self) -> int:
         """Sampling and training take turns, so the larger of the two counts."""
-        return self.weights + max(self.activations + self.logits, self.cache)
+        return self.weights + self.reference + max(self.activations + self.logits, self.cache)
 
 
-def outline(stage: StageConfig, sets: ProblemSets) -> StageOutline:
-    """Batch, steps, rollouts and tokens of a stage."""
+def outline(stage: StageConfig, sets: ProblemSets, selection: SelectionConfig) -> StageOutline:
+    """Batch, steps, rollouts and tokens of a stage, before any budget."""
     weights = {name: weight for name, weight in stage.sets.items() if weight > 0}
     sizes = {name: len(sets.train[name]) for name in weights}
     total = sum(weights.values())
@@ -68,17 +92,38 @@ def outline(stage: StageConfig, sets: ProblemSets) -> StageOutline:
     epoch = max(math.ceil(sizes[name] / min(shares[name], sizes[name])) for name in weights)
     ends = [stage.steps, None if stage.epochs is None else stage.epochs * epoch]
     steps = min(end for end in ends if end is not None)
-    per_step = sum(min(sizes[name], math.ceil(shares[name])) for name in weights)
-    rollouts = steps * min(stage.problems_per_step, per_step) * stage.group_size
+    rounds = 1 + selection.refills  # each draws as many groups as the first at most
+    most = {
+        n: math.ceil(shares[n]) if selection.shares == "declared" else stage.problems_per_step
+        for n in weights
+    }
+    groups = sum(min(sizes[name], rounds * most[name]) for name in weights)
     return StageOutline(
         name=stage.name,
         places=quotas(weights, stage.problems_per_step, {}),
         problems=sizes,
         steps_per_epoch=epoch,
         steps=steps,
-        rollouts=rollouts,
-        tokens=rollouts * stage.max_completion_tokens,
+        step_rollouts=min(rounds * stage.problems_per_step, groups) * stage.group_size,
+        max_completion_tokens=stage.max_completion_tokens,
     )
+
+
+def most_of(stages: Sequence[StageOutline], budget: BudgetConfig) -> Most:
+    """What some stages in a row come to at most, the run's budget considered.
+
+    A budget is looked at after each step, so its last step may go beyond it. A budget of rollouts
+    alone bounds the tokens too. One of tokens alone does not bound rollouts, which may be short;
+    and of two budgets the run goes on until both are spent, so that neither bounds anything.
+    """
+    rollouts, tokens = sum(s.rollouts for s in stages), sum(s.tokens for s in stages)
+    if budget.rollouts and not budget.tokens:
+        rollouts = min(rollouts, budget.rollouts - 1 + max(s.step_rollouts for s in stages))
+        tokens = min(tokens, rollouts * max(s.max_completion_tokens for s in stages))
+    elif budget.tokens and not budget.rollouts:
+        longest = max(s.step_rollouts * s.max_completion_tokens for s in stages)
+        tokens = min(tokens, budget.tokens - 1 + longest)
+    return Most(rollouts, tokens)
 
 
 def estimate_memory(config: Config, shape: ModelShape) -> MemoryEstimate:
@@ -93,6 +138,7 @@ def estimate_memory(config: Config, shape: ModelShape) -> MemoryEstimate:
     logits = min(tokens * shape.vocabulary, 1 << 25)
     return MemoryEstimate(
         weights=shape.num_weights * WEIGHT_COPIES * FLOAT32,
+        reference=shape.num_weights * REFERENCE_COPIES * FLOAT32 if config.loss.kl_weight else 0,
         activations=tokens * shape.num_layers * per_token * compute,
         logits=logits * LOGIT_COPIES * FLOAT32,
         cache=2 * rows * longest * shape.num_layers * shape.kv_width * compute,

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from srpo.config import Config
 from srpo.config_files import LoadedConfig, settings_of
 from srpo.insight.lines import short
-from srpo.plan import estimate_memory, outline, shape_of
+from srpo.plan import StageOutline, estimate_memory, most_of, outline, shape_of
 from srpo.problem_sets import load_sets
 
 MIB = 2**20
@@ -23,38 +24,21 @@ def print_plan(loaded: LoadedConfig, notes: Sequence[str], console: Console | No
     sets = load_sets(config)
     for note in [*notes, *sets.notes]:
         console.print(Text(f"* {note}"), soft_wrap=True)
-    stages = [outline(stage, sets) for stage in config.stage]
-    table = _plain_table("stage", "problems", "a step", "an epoch", "steps", "rollouts", "tokens")
-    for number, stage in enumerate(stages, start=1):
-        table.add_row(
-            f"{number} {stage.name}",
-            ", ".join(f"{name} {count}" for name, count in stage.problems.items()),
-            f"{_places(stage.places)} x {config.stage[number - 1].group_size} rollouts",
-            f"{stage.steps_per_epoch} steps",
-            f"<= {stage.steps}",
-            f"<= {short(stage.rollouts)}",
-            f"<= {short(stage.tokens)}",
-        )
-    table.add_row(
-        "all",
-        "",
-        "",
-        "",
-        f"<= {sum(s.steps for s in stages)}",
-        f"<= {short(sum(s.rollouts for s in stages))}",
-        f"<= {short(sum(s.tokens for s in stages))}",
-    )
-    console.print(table)
+    stages = [outline(stage, sets, config.selection) for stage in config.stage]
+    console.print(_stages_table(config, stages))
+    for line in _said_of_rounds(config):
+        console.print(Text(line), soft_wrap=True)
     held = {name: len(problems) for name, problems in sets.test.items() if problems}
     console.print(
         Text(f"held out: {_places(held) or 'none'}; {config.evaluation.samples} samples of each")
     )
     shape = shape_of(config.model.name)
     memory = estimate_memory(config, shape)
+    reference = f"reference model {_mib(memory.reference)}; " if memory.reference else ""
     console.print(
         Text(
             f"memory, estimated from shapes: {_mib(memory.peak)} at the peak "
-            f"(weights, gradients and Adam {_mib(memory.weights)}; activations "
+            f"(weights, gradients and Adam {_mib(memory.weights)}; {reference}activations "
             f"{_mib(memory.activations)}; logits {_mib(memory.logits)}; cache while sampling "
             f"{_mib(memory.cache)}); {short(shape.num_weights)} weights"
         ),
@@ -62,6 +46,41 @@ def print_plan(loaded: LoadedConfig, notes: Sequence[str], console: Console | No
     )
     console.print()
     console.print(_settings_table(loaded))
+
+
+def _stages_table(config: Config, stages: Sequence[StageOutline]) -> Table:
+    table = _plain_table("stage", "problems", "a step", "an epoch", "steps", "rollouts", "tokens")
+    for number, stage in enumerate(stages, start=1):
+        most = most_of([stage], config.budget)
+        table.add_row(
+            f"{number} {stage.name}",
+            ", ".join(f"{name} {count}" for name, count in stage.problems.items()),
+            f"{_places(stage.places)} x {config.stage[number - 1].group_size} rollouts",
+            f"{stage.steps_per_epoch} steps",
+            f"<= {stage.steps}",
+            f"<= {short(most.rollouts)}",
+            f"<= {short(most.tokens)}",
+        )
+    most = most_of(stages, config.budget)
+    steps = sum(stage.steps for stage in stages)
+    table.add_row(
+        "all", "", "", "", f"<= {steps}", f"<= {short(most.rollouts)}", f"<= {short(most.tokens)}"
+    )
+    return table
+
+
+def _said_of_rounds(config: Config) -> Iterator[str]:
+    """What the table's bounds depend on besides the stages."""
+    if config.selection.refills:
+        yield (
+            f"refills: up to {config.selection.refills} a step, in place of groups all correct or "
+            "all wrong; the bounds have every one of them"
+        )
+    budget = config.budget
+    counts = ((budget.rollouts, "rollouts"), (budget.tokens, "generated tokens"))
+    spent = " and ".join(f"{limit:,} {what}" for limit, what in counts if limit)
+    if spent:
+        yield f"budget: the run ends with the step by which {spent} are spent, if not before"
 
 
 def _settings_table(loaded: LoadedConfig) -> Table:

@@ -1,0 +1,101 @@
+"""What a config comes to at most: rollouts, tokens and memory, worked out by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from srpo import train
+from srpo.config import BudgetConfig, Config
+from srpo.plan import ModelShape, Most, StageOutline, estimate_memory, most_of, outline
+from srpo.problem_sets import load_sets
+from srpo.rundir import RunDirectory
+from tests.unit.test_trainer import WRONG, config_of, opener
+
+
+def outlines(config: Config) -> list[StageOutline]:
+    sets = load_sets(config)
+    return [outline(stage, sets, config.selection) for stage in config.stage]
+
+
+def counting_steps(number: int, **changes: Any) -> dict[str, Any]:
+    return {"epochs": None, "steps": number, **changes}
+
+
+@pytest.mark.parametrize(
+    ("refills", "count", "rollouts"),
+    [
+        (0, 30, 3 * 4),  # three groups of four
+        (2, 30, 9 * 4),  # and two rounds of three others
+        (2, 7, 7 * 4),  # no problem comes twice in a step
+    ],
+)
+def test_a_step_with_refills_is_bounded_by_all_of_them(
+    tmp_path: Path, refills: int, count: int, rollouts: int
+) -> None:
+    rule = {"rule": "uniform", "refills": refills, "idle_epochs": 99}
+    config = config_of(tmp_path, count=count, stage=counting_steps(2), selection=rule)
+    (found,) = outlines(config)
+    assert found.step_rollouts == rollouts
+    # completions of at most 24 tokens
+    assert most_of([found], config.budget) == Most(2 * rollouts, 2 * rollouts * 24)
+    # a run in which nothing is ever mixed takes every refill there is
+    train(config, tmp_path / "r", open_model=opener([WRONG]))
+    assert RunDirectory(tmp_path / "r").read_metrics()[-1]["rollouts/total"] == 2 * rollouts
+
+
+@pytest.mark.parametrize("shares", ["declared", "in-play"])
+def test_a_set_may_fill_the_whole_step_if_shares_follow_what_is_in_play(
+    tmp_path: Path, shares: str
+) -> None:
+    file = config_of(tmp_path, count=30).sets["math"].files
+    config = Config.model_validate(
+        {
+            "sets": {"large": {"files": file}, "small": {"generate": "math", "count": 2}},
+            "stage": [{"name": "s", "sets": {"large": 1, "small": 3}, "steps": 1, "group_size": 4,
+                       "problems_per_step": 8}],
+            "selection": {"shares": shares},
+        }
+    )  # fmt: skip
+    # declared: 2 of the large set, and of the small one's 6 places the 2 that it has
+    assert outlines(config)[0].step_rollouts == (4 if shares == "declared" else 8) * 4
+
+
+# two stages: 10 steps of 12 rollouts with at most 24 tokens, then 5 of 8 with at most 50:
+# 120 + 40 rollouts; 120 * 24 + 40 * 50 = 4880 tokens
+STAGES = [
+    StageOutline("one", {"m": 3}, {"m": 9}, 3, 10, step_rollouts=12, max_completion_tokens=24),
+    StageOutline("two", {"m": 2}, {"m": 9}, 5, 5, step_rollouts=8, max_completion_tokens=50),
+]
+
+
+@pytest.mark.parametrize(
+    ("budget", "expected"),
+    [
+        ({}, Most(160, 4880)),
+        # the last step begins with 24 spent: 24 + 12, each of 50 tokens at most
+        ({"rollouts": 25}, Most(36, 36 * 50)),
+        ({"rollouts": 9999}, Most(160, 4880)),
+        # the last step begins with 999 spent; it has 12 * 24 or 8 * 50 = 400 tokens. How many
+        # rollouts that is depends on their length
+        ({"tokens": 1000}, Most(160, 1399)),
+        ({"tokens": 99999}, Most(160, 4880)),
+        # both must be spent: a run of long answers goes on for its rollouts, and vice versa
+        ({"rollouts": 25, "tokens": 1000}, Most(160, 4880)),
+    ],
+)
+def test_a_budget_bounds_what_it_counts_but_for_the_last_step(
+    budget: dict[str, int], expected: Most
+) -> None:
+    assert most_of(STAGES, BudgetConfig(**budget)) == expected
+
+
+def test_the_reference_of_a_kl_term_is_part_of_the_memory(tmp_path: Path) -> None:
+    # 1000 weights: 4 copies of 4 bytes; for the reference 2 more
+    shape = ModelShape(1000, num_layers=1, width=4, mlp_width=8, kv_width=4, vocabulary=10)
+    plain = estimate_memory(config_of(tmp_path), shape)
+    with_kl = estimate_memory(config_of(tmp_path, loss={"kl_weight": 0.001}), shape)
+    assert (plain.weights, plain.reference, with_kl.reference) == (16_000, 0, 8_000)
+    assert with_kl.peak == plain.peak + 8_000
