@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from srpo.account import fate_metrics
@@ -25,6 +27,15 @@ class Update:
     logprob_gap: float | None = None  # largest |trainer - sampler| logprob of a trained token
 
 
+@contextmanager
+def timed(s: Session, seconds: dict[str, float], phase: str) -> Iterator[None]:
+    """Show the phase, and add its wall time to `seconds`."""
+    s.watcher.phase(phase)
+    started = time.monotonic()
+    yield
+    seconds[phase] = seconds.get(phase, 0.0) + time.monotonic() - started
+
+
 def close_step(
     s: Session,
     selection: Selection,
@@ -32,8 +43,34 @@ def close_step(
     update: Update,
     seconds: dict[str, float],
 ) -> None:
-    """Count the step, resample at an epoch's end, and record all of it."""
+    """Tell selection, count the step, resample at an epoch's end, and record all of it.
+
+    That is timed as well; only the one line of metrics, which has the times, comes after.
+    """
+    with timed(s, seconds, "recording"):
+        when, decisions, overall = _count(s, selection, groups)
+        s.grader.observe(groups)
+        if s.config.reuse.prefixes:
+            s.answers.observe(groups)
+        if s.drafts is not None:
+            s.drafts.remember(groups)
+        s.run.write_rollouts(when.step, when.epoch, groups)
+        s.ask_second_opinion(groups, when.step)
+        s.ledger.record_step(when, groups, decisions, s.events, revived_before=s.revived)
+        s.events.clear()
+        s.revived = []
+    s.state.train_s += sum(seconds.values())
+    figures = _figures(s, selection, when, groups, overall, update, decisions, seconds)
+    s.run.append_metrics(figures.metrics())
+    s.watcher.step(figures)
+
+
+def _count(
+    s: Session, selection: Selection, groups: Sequence[Group]
+) -> tuple[When, list[Resampled], DomainFigures]:
+    """One more step: where in the run it was, what its epoch's end decided, and its figures."""
     state = s.state
+    selection.observe(groups)
     state.step += 1
     state.total_rollouts += sum(len(group.rollouts) for group in groups)
     state.total_tokens += sum(group.num_generated for group in groups)
@@ -43,20 +80,7 @@ def close_step(
     state.progress = state.progress.after_step(overall.reward, had_signal=had_signal)
     when = When(step=state.step, epoch=state.epoch, stage=state.stage)
     decisions = _end_epoch(s, selection) if selection.epoch_done else []
-    state.train_s += sum(seconds.values())
-    figures = _figures(s, selection, when, groups, overall, update, decisions, seconds)
-    s.grader.observe(groups)
-    if s.config.reuse.prefixes:
-        s.answers.observe(groups)
-    if s.drafts is not None:
-        s.drafts.remember(groups)
-    s.run.write_rollouts(when.step, when.epoch, groups)
-    s.ask_second_opinion(groups, when.step)
-    s.run.append_metrics(figures.metrics())
-    s.ledger.record_step(when, groups, decisions, s.events, revived_before=s.revived)
-    s.events.clear()
-    s.revived = []
-    s.watcher.step(figures)
+    return when, decisions, overall
 
 
 def _end_epoch(s: Session, selection: Selection) -> list[Resampled]:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 import random
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 
 from srpo.batching import kl_terms, probes, training_data, with_advantages
 from srpo.config import StageConfig
 from srpo.drafts import DRAFT_TOP_K
-from srpo.recording import Update
+from srpo.recording import Update, timed
 from srpo.rollouts import derive_seed, draw_requests, joined
 from srpo.selection import Selection
 from srpo.session import Session
@@ -143,15 +141,6 @@ def sampling_of(s: Session, stage: StageConfig, *purpose: object) -> Sampling:
         draft_top_k=0 if s.drafts is None else DRAFT_TOP_K,
         lenience=s.config.reuse.lenience,
     )
-
-
-@contextmanager
-def timed(s: Session, seconds: dict[str, float], phase: str) -> Iterator[None]:
-    """Show the phase, and add its wall time to `seconds`."""
-    s.watcher.phase(phase)
-    started = time.monotonic()
-    yield
-    seconds[phase] = seconds.get(phase, 0.0) + time.monotonic() - started
 
 
 def _learning_rate(s: Session, stage: StageConfig) -> float:

@@ -17,12 +17,12 @@ from srpo.figures import Evaluation, evaluation_from
 from srpo.finish import write_report
 from srpo.held_out import evaluate_along_the_way, evaluate_first, evaluate_last
 from srpo.interrupts import Interrupts
-from srpo.recording import close_step, tell_revived
+from srpo.recording import close_step, tell_revived, timed
 from srpo.rundir import RunDirectory, next_free
 from srpo.schedule import Progress, Switch, share_spent
 from srpo.selection import Selection
 from srpo.session import Session, open_selection, open_session
-from srpo.stepping import roll_out, timed, update, with_stage_advantages
+from srpo.stepping import roll_out, update, with_stage_advantages
 from srpo.watcher import Silent, StagePlan, Watcher
 
 TITLES: Mapping[Algorithm, str] = {
@@ -183,11 +183,10 @@ def _train_stages(s: Session, interrupts: Interrupts) -> str:
         while (reason := switch.reason(state.progress)) is None:
             seconds: dict[str, float] = {}
             groups = roll_out(s, stage, selection, seconds)
-            groups = [with_stage_advantages(s, stage, group) for group in groups]
             with timed(s, seconds, "updating"):
+                groups = [with_stage_advantages(s, stage, group) for group in groups]
                 done = update(s, stage, groups)
             _tell_unfilled(s, selection)
-            selection.observe(groups)
             close_step(s, selection, groups, done, seconds)
             evaluate_along_the_way(s, sum(group.num_generated for group in groups))
             _save_when_due(s)

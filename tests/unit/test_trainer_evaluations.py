@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
+from srpo.history import Ledger
 from srpo.rundir import RunDirectory
 from srpo.trainer import Run, train
 from tests.unit.test_trainer import RIGHT, WRONG, config_of, opener
@@ -115,6 +117,24 @@ def test_an_evaluation_says_what_training_had_spent(tmp_path: Path) -> None:
     for row in directory.read_evaluations():
         assert row["tokens_spent"] == spent.get(row["step"], 0)
         assert row["rollouts_spent"] == row["step"] * 3 * 4  # three groups of four a step
+
+
+def test_the_seconds_of_a_step_include_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = Ledger.record_step
+
+    def slowly(self: Ledger, *args: Any, **named: Any) -> None:
+        time.sleep(0.05)
+        record(self, *args, **named)
+
+    monkeypatch.setattr(Ledger, "record_step", slowly)
+    run = trained(tmp_path)
+    rows = RunDirectory(run.directory).read_metrics()
+    assert all(float(row["seconds/recording"] or 0.0) >= 0.05 for row in rows)
+    timed = [float(value or 0.0) for row in rows for k, value in row.items() if "seconds/" in k]
+    state = json.loads((run.checkpoint / "trainer.json").read_text())
+    assert state["train_s"] == pytest.approx(sum(timed))
 
 
 def test_a_run_ends_when_all_of_its_budget_is_spent(tmp_path: Path) -> None:
