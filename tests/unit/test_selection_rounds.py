@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -153,15 +154,39 @@ def test_a_rest_is_asked_for_once_even_if_nothing_comes_of_it() -> None:
 
 
 def test_what_pilots_taught_is_saved() -> None:
+    # two of two, of four: the rest is drawn at first (.4), and not once all has been right
     def begun() -> Selection:
-        return selection({"a": 3}, per_step=2, pilot=2, pilot_chance=0.45)
+        return selection({"a": 3}, per_step=2, pilot=2, pilot_chance=0.3)
 
-    s, again = begun(), begun()
+    s, again, fresh = begun(), begun(), begun()
     for _ in range(3):
         whole_step(s, lambda r: RIGHT)
-    again.load_state_dict(s.state_dict())
-    for _ in range(4):
-        assert whole_step(again, lambda r: RIGHT) == whole_step(s, lambda r: RIGHT)
+    again.load_state_dict(json.loads(json.dumps(s.state_dict())))
+    assert [len(whole_step(one, lambda r: RIGHT)[0]) for one in (fresh, s, again)] == [2, 1, 1]
+    for kind in (MIXED, RIGHT, WRONG, MIXED):
+        assert whole_step(again, lambda r, k=kind: k) == whole_step(s, lambda r, k=kind: k)
+    assert again.state_dict() == s.state_dict()
+
+
+def test_a_set_learns_from_pilots_alone_since_they_do_not_depend_on_what_came_out() -> None:
+    # pilot of two: one right; the rest of four: one right too. The mean is that of the pilot, 1/2,
+    # its pairs are never both right: (.98 * 4 * 1/3 + 0) / (.98 * 4 + 1)
+    s = selection({"a": 1}, per_step=1, group_size=6, pilot=2, pilot_chance=0.0)
+    whole_step(s, lambda r: MIXED)
+    _, mean, square = s.memory()["a"]["pilots"]["set"]
+    assert mean == pytest.approx(0.5)
+    assert square == pytest.approx(3.92 / 3 / 4.92)
+
+
+def test_the_reason_of_a_group_that_stays_small_is_told_until_the_step_is_over() -> None:
+    s = selection({"a": 2}, per_step=2, pilot=2, pilot_chance=0.5)
+    asked = s.ask([])
+    groups = [graded(asked[0], RIGHT), graded(asked[1], MIXED)]
+    groups = joined(groups, [graded(request, RIGHT) for request in s.ask(groups)])
+    reasons = ["its turn; no rest, chance 0.40", "its turn; rest, chance 1.00"]
+    assert [s.why_of(group) for group in groups] == reasons
+    s.observe(groups)
+    assert s.why_of(groups[0]) == "its turn"
 
 
 # --- refills ------------------------------------------------------------------------------------
