@@ -40,7 +40,7 @@ def config_of(folder: Path, rows: Sequence[Mapping[str, object]], **changes: Any
             "stage": [{**stage, **changes.pop("stage", {})}],
             "evaluation": {"samples": 0},
             "checkpoint": {"every_steps": 1, "keep_last": 99},
-            "resampling": {"enabled": False},
+            "selection": {"rule": "uniform"},
             **changes,
         }
     )
