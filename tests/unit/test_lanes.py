@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 
+import pytest
+
 from srpo.rewards.judge.lanes import Lane
 
 
@@ -49,3 +51,15 @@ def test_dropping_wakes_who_waits_at_either_end() -> None:
         thread.join(timeout=10)
     assert sorted(map(str, found)) == ["False", "None"]
     assert full.get() is None
+
+
+def test_dropping_a_lane_whose_lock_was_never_given_back_ends_and_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # as Ctrl-C leaves it between the lock's taking and the block that gives it back
+    monkeypatch.setattr("srpo.rewards.judge.lanes.DROP_WAIT_S", 0.05)
+    lane = Lane[int](2)
+    assert lane.drop()
+    stuck = Lane[int](2)
+    stuck._lock.acquire()
+    assert not stuck.drop()

@@ -223,9 +223,13 @@ class _Flow:
             yield found
 
     def stop(self) -> None:
-        """Drop what waits, and end the threads after the rows in hand."""
-        for lane in (self._math, self._code, self._out):
-            lane.drop()
+        """Drop what waits, and end the threads after the rows in hand.
+
+        Where a lane is stuck its threads are left behind: they end with the process.
+        """
+        dropped = [lane.drop() for lane in (self._math, self._code, self._out)]  # all of them
+        if not all(dropped):
+            return
         for thread in self._threads[1:]:  # the first may be waiting for a row that never comes
             if thread.ident is not None:
                 thread.join()

@@ -7,6 +7,7 @@ from collections import deque
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
+DROP_WAIT_S = 2.0  # no thread holds the lock for longer than a few lines of code take
 
 
 class Lane(Generic[Item]):
@@ -20,9 +21,9 @@ class Lane(Generic[Item]):
     def __init__(self, size: int) -> None:
         self._size = size
         self._items: deque[Item] = deque()
-        lock = threading.Lock()
-        self._has_item = threading.Condition(lock)
-        self._has_room = threading.Condition(lock)
+        self._lock = threading.Lock()
+        self._has_item = threading.Condition(self._lock)
+        self._has_room = threading.Condition(self._lock)
         self._finished = False
 
     def put(self, item: Item) -> bool:
@@ -54,10 +55,19 @@ class Lane(Generic[Item]):
             self._has_item.notify_all()
             self._has_room.notify_all()
 
-    def drop(self) -> None:
-        """As `finish`, and what is in the lane is thrown away."""
-        with self._has_item:
+    def drop(self) -> bool:
+        """As `finish`, and what is in the lane is thrown away. False if it can not be had.
+
+        Ctrl-C may come just after the main thread has taken the lock and before it has entered
+        the block that gives it back; then nobody gives it back, and whoever waits waits for ever.
+        """
+        if not self._lock.acquire(timeout=DROP_WAIT_S):
+            return False
+        try:
             self._items.clear()
             self._finished = True
             self._has_item.notify_all()
             self._has_room.notify_all()
+        finally:
+            self._lock.release()
+        return True
