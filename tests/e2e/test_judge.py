@@ -162,6 +162,7 @@ def test_ctrl_c_leaves_whole_lines_and_says_how_many(tmp_path: Path) -> None:
     child = subprocess.Popen(
         [sys.executable, "-m", "srpo", "judge", "-", "--out", "out.jsonl"],
         stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell job ignores it
     )  # fmt: skip
     assert child.stdin is not None and child.stderr is not None
     child.stdin.write(lines(*[MATH | {"id": number} for number in range(50)]))
