@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/installed
 INSTALLED_DEV := $(VENV)/installed-dev
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test check format setup bench slow clean
+.PHONY: demo test check format setup bench soak slow clean
 
 demo: $(INSTALLED)
 	$(BIN)/srpo train
@@ -38,6 +38,11 @@ bench: $(INSTALLED_DEV)
 	$(PIP) --editable ".[dev,bench]"
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.judging
+	$(BIN)/python -m benchmarks.saving
+
+# 200 runs killed at random moments, some 20 minutes
+soak: $(INSTALLED_DEV)
+	$(BIN)/python -m benchmarks.kills 200
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

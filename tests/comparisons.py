@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from srpo.checkpoints import RunState, state_text
 from srpo.comparison.jobs import Job
 from srpo.comparison.plan import Comparison, load_comparison
 from srpo.config_files import dump
@@ -87,6 +87,7 @@ def write_run(
         scores = {domain: values[step] for domain, values in levels.items()}
         run.append_evaluation(evaluation_row(evaluation(step, spent, scores)))
         if step:
+            run.append_times({"step": step, "sampling": 0.75, "updating": 0.25})
             run.append_metrics(metrics_row(step, spent) | {"tokens/step": spent - tokens[step - 1]})
     if test is not None:
         last = evaluation(len(tokens) - 1, tokens[-1], test, "test")
@@ -102,7 +103,6 @@ def metrics_row(step: int, tokens: int) -> dict[str, float]:
         "tokens/total": tokens,
         "all/groups": 2,
         "all/signal_frac": 0.5,
-        "seconds/sampling": 1.0,
     }
 
 
@@ -110,8 +110,8 @@ def finish(run: RunDirectory, step: int, ending: str = "The run is complete.") -
     """A checkpoint; of a run that is over, if there is an `ending`."""
     folder = run.checkpoints / f"step_{step:06d}"
     folder.mkdir()
-    state = {"schema": 1, "step": step, "ending": ending, "progress": {}}
-    (folder / "trainer.json").write_text(json.dumps(state), encoding="utf-8")
+    state = RunState(step=step, ending=ending)
+    (folder / "trainer.json").write_text(state_text(state, {}), encoding="utf-8")
 
 
 def evaluation(
@@ -122,4 +122,4 @@ def evaluation(
         domain: DomainScore(Accuracy(1000, 1000, round(1000 * value)), {}, 0.0, 0.0, 0)
         for domain, value in accuracy.items()
     }
-    return Evaluation(step, scores, 0, split, 10 * step, tokens, float(step))  # type: ignore[arg-type]
+    return Evaluation(step, scores, 0, split, 10 * step, tokens)  # type: ignore[arg-type]

@@ -1,13 +1,16 @@
 """Checkpoints: the weights and everything else that a resumed run needs.
 
-A checkpoint is a folder that holds a model in Hugging Face format and `trainer.json`, which is
-written last: a folder without it is not a checkpoint, whatever else is in it.
+A checkpoint is a folder that holds a model in Hugging Face format and `trainer.json`, which has
+the state of the run and a checksum of every file. It is written aside, flushed to disk, and then
+renamed, so that a folder of its name is whole; if it has been damaged since, its sums say so.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-import shutil
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,10 +19,12 @@ from srpo.drafts import DraftStore
 from srpo.engines import Engine
 from srpo.errors import RunDirectoryError
 from srpo.rundir import RunDirectory
+from srpo.rundir.disk import Disk
 from srpo.schedule import Progress
 
-SCHEMA = 1
+SCHEMA = 2
 STATE_FILE = "trainer.json"
+Sums = dict[str, str]  # file name -> SHA-256 of its bytes
 
 
 @dataclass(slots=True)
@@ -27,7 +32,8 @@ class RunState:
     """Everything about a run that changes, beside weights, optimizer and files.
 
     Random draws need no state of their own here: selection carries its generator, and every
-    other draw is seeded by the run's seed and the step (rollouts.derive_seed).
+    other draw is seeded by the run's seed and the step (rollouts.derive_seed). Nothing here
+    depends on the clock.
     """
 
     step: int = 0  # steps done, across the run
@@ -37,7 +43,7 @@ class RunState:
     total_tokens: int = 0  # generated in training
     total_reused: int = 0  # tokens of completions that drafts brought, and nobody generated
     total_rollouts: int = 0
-    train_s: float = 0.0
+    skipped_in_a_row: int = 0  # updates, since their numbers were not finite
     progress: Progress = field(default_factory=Progress)  # of the stage
     selection: dict[str, Any] | None = None  # of the stage; None before its first step
     memory: dict[str, dict[str, Any]] = field(default_factory=dict)  # of earlier stages, by set
@@ -45,6 +51,11 @@ class RunState:
     grader: dict[str, Any] = field(default_factory=dict)  # which tests failed how often
     answers: dict[str, Any] = field(default_factory=dict)  # own correct answers to hard problems
     ending: str = ""  # the sentence the run ended with; empty while it goes on
+
+
+def folder_of(run: RunDirectory, step: int) -> Path:
+    """Where the checkpoint of a step is, or would be."""
+    return run.checkpoints / f"step_{step:06d}"
 
 
 def write_checkpoint(
@@ -57,48 +68,140 @@ def write_checkpoint(
     """Write the checkpoint of `state.step`; whole, or not there at all. Returns its folder.
 
     If that step is saved already, its weights stay, and only the state is written anew: the old
-    checkpoint is never destroyed before the new one is whole.
+    checkpoint is never destroyed before the new one is whole. Raises `FaultError` if it cannot be
+    written.
     """
-    folder = run.checkpoints / f"step_{state.step:06d}"
-    if not _holds(folder, state):
-        engine.save(folder.name)
-        tokenizer.save_pretrained(str(folder))
+    folder = folder_of(run, state.step)
+    sums = _sums_if_same(folder, state)
+    if sums is not None:
+        run.disk.write(folder / STATE_FILE, state_text(state, sums))
+        return folder
+    aside = folder.with_name(f".{folder.name}.partial")
+    with run.disk.filled(aside):
+        engine.save(aside.name)
+        tokenizer.save_pretrained(str(aside))
         if drafts is not None:
-            drafts.save(folder)
-    aside = folder / f"{STATE_FILE}.partial"
-    aside.write_text(json.dumps({"schema": SCHEMA, **asdict(state)}) + "\n", encoding="utf-8")
-    aside.replace(folder / STATE_FILE)
+            drafts.save(aside)
+        sums = _on_disk(aside, run.disk)
+        run.disk.write(aside / STATE_FILE, state_text(state, sums))
+    if folder.exists():  # of other weights, or half removed
+        old = folder.with_name(f".{folder.name}.old")
+        run.disk.remove(old)
+        run.disk.rename(folder, old)
+    run.disk.rename(aside, folder)
     return folder
 
 
-def _holds(folder: Path, state: RunState) -> bool:
-    """Whether the folder is a checkpoint of the same step and weights."""
-    try:
-        saved = read_state(folder)
-    except RunDirectoryError:
-        return False
-    return (saved.step, saved.policy_version) == (state.step, state.policy_version)
-
-
 def checkpoints_of(run: RunDirectory) -> list[Path]:
-    """Complete checkpoints, oldest first."""
-    folders = sorted(run.checkpoints.glob("step_*"), key=lambda f: (len(f.name), f.name))
-    return [folder for folder in folders if (folder / STATE_FILE).is_file()]
+    """Folders with the name of a checkpoint, oldest first; whole, if nobody damaged them."""
+    return sorted(run.checkpoints.glob("step_*"), key=lambda folder: (len(folder.name), folder))
 
 
-def remove_old(run: RunDirectory, keep_last: int) -> None:
-    """Remove all but the newest `keep_last` complete checkpoints."""
+def newest_whole(run: RunDirectory) -> tuple[Path | None, dict[Path, str]]:
+    """The newest checkpoint that is whole, and the newer ones, with what is wrong with each."""
+    damaged: dict[Path, str] = {}
+    for folder in reversed(checkpoints_of(run)):
+        wrong = damage_of(folder)
+        if wrong is None:
+            return folder, damaged
+        damaged[folder] = wrong
+    return None, damaged
+
+
+def damage_of(folder: Path) -> str | None:
+    """What is wrong with a checkpoint, in words; None if every byte is as it was written."""
+    try:
+        _, sums = _read(folder)
+    except RunDirectoryError as error:
+        return str(error)
+    for name, expected in sums.items():
+        path = folder / name
+        if not path.is_file():
+            return f"{path}: missing"
+        if _sum(path) != expected:
+            return f"{path}: damaged, its checksum is another"
+    return None
+
+
+def remove_old(run: RunDirectory, keep_last: int, keep_every: int = 0) -> None:
+    """Remove all but the newest `keep_last` checkpoints and those of every `keep_every` steps.
+
+    What a killed process has left half written or half removed goes as well.
+    """
     for folder in checkpoints_of(run)[:-keep_last]:
-        shutil.rmtree(folder)
+        step = int(folder.name.removeprefix("step_"))
+        if not keep_every or step % keep_every:
+            # renamed first, so that what is left of it half of the way is no checkpoint
+            run.disk.rename(folder, folder.with_name(f".{folder.name}.old"))
+    for left in sorted(run.checkpoints.glob(".step_*")):
+        run.disk.remove(left)
 
 
 def read_state(folder: Path) -> RunState:
     """The state saved in a checkpoint. Raises `RunDirectoryError` if it cannot be read."""
+    return _read(folder)[0]
+
+
+def newest_state(run: RunDirectory) -> RunState | None:
+    """The newest state that can be read, without a look at the weights; None if there is none."""
+    for folder in reversed(checkpoints_of(run)):
+        try:
+            return read_state(folder)
+        except RunDirectoryError:
+            continue
+    return None
+
+
+def _read(folder: Path) -> tuple[RunState, Sums]:
+    path = folder / STATE_FILE
     try:
-        data = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
-        schema = data.pop("schema")
-        if schema != SCHEMA:
-            raise RunDirectoryError(f"{folder}: checkpoint of schema {schema}, not {SCHEMA}")
-        return RunState(**{**data, "progress": Progress(**data["progress"])})
+        data = json.loads(path.read_text(encoding="utf-8"))
+        if data["schema"] != SCHEMA:
+            raise RunDirectoryError(
+                f"{folder}: checkpoint of schema {data['schema']}, not {SCHEMA}"
+            )
+        if data["state_sha256"] != _sum_of(data["state"]):
+            raise RunDirectoryError(f"{path}: damaged, its checksum is another")
+        state = data["state"]
+        return RunState(**{**state, "progress": Progress(**state["progress"])}), data["files"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunDirectoryError(f"{folder / STATE_FILE}: cannot be read: {error}") from None
+        raise RunDirectoryError(f"{path}: cannot be read: {error}") from None
+
+
+def state_text(state: RunState, sums: Sums) -> str:
+    """What trainer.json holds."""
+    saved = asdict(state)
+    data = {"schema": SCHEMA, "files": sums, "state_sha256": _sum_of(saved), "state": saved}
+    return json.dumps(data) + "\n"
+
+
+def _sums_if_same(folder: Path, state: RunState) -> Sums | None:
+    """The sums of a folder that is a checkpoint of the same step and weights; else None."""
+    try:
+        saved, sums = _read(folder)
+    except RunDirectoryError:
+        return None
+    same = (saved.step, saved.policy_version) == (state.step, state.policy_version)
+    return sums if same else None
+
+
+def _on_disk(folder: Path, disk: Disk) -> Sums:
+    """Flush every file and the folder to disk, and sum the bytes up meanwhile."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        flushed = [pool.submit(disk.sync, path) for path in paths]
+        sums = {path.relative_to(folder).as_posix(): _sum(path) for path in paths}
+        for done in flushed:
+            done.result()
+    disk.sync(folder)
+    return sums
+
+
+def _sum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sum_of(state: Mapping[str, Any]) -> str:
+    """Of the state as it is read back: JSON has no tuples, and only text keys."""
+    return hashlib.sha256(json.dumps(state).encode()).hexdigest()

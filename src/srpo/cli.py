@@ -31,9 +31,10 @@ def main() -> None:
     except click.ClickException as error:
         code = _refuse(error)
     except SrpoError as error:
-        code = _fail(str(error))
-    except KeyboardInterrupt:
-        code = _fail("interrupted; the last checkpoint stands", 130)
+        code = _fail(str(error), error.exit_code)
+    except KeyboardInterrupt as error:
+        code = getattr(error, "exit_code", 130)
+        _fail("interrupted; the last checkpoint stands", code)
     except BrokenPipeError:
         code = 0
     except Exception as error:
@@ -122,18 +123,20 @@ def commands() -> None:
 @click.option("--resume", type=EXISTING, help="Go on with this run directory.")
 def train(out: Path | None, resume: Path | None, **options: Any) -> int:
     """Train. Without CONFIG: the embedded demo, minutes on a CPU."""
+    from srpo.config_files import parse_set
     from srpo.insight.lines import watcher_for
     from srpo.trainer import train as run_training
 
     watcher = watcher_for(sys.stdout)
     if resume is not None:
-        words = {"config": "CONFIG", "settings": "--set"}
-        others = {**options, "out": out}
+        words = {"config": "CONFIG"}
+        others = {**options, "out": out, "settings": ()}
         given = [words.get(name, f"--{name}") for name in others if others[name] not in (None, ())]
         if given:
             names = ", ".join(sorted(given))
-            raise click.UsageError(f"--resume takes no other option (given: {names})")
-        run = run_training(resume=resume, watcher=watcher)
+            raise click.UsageError(f"--resume takes only --set beside it (given: {names})")
+        changes = [parse_set(text) for text in options["settings"]]
+        run = run_training(resume=resume, settings=changes, watcher=watcher)
     else:
         loaded, notes = _load(**options)
         for note in notes:
@@ -180,6 +183,19 @@ def ledger(run: Path, epoch: int | None, form: Format | None, **views: Any) -> N
     if form is not None and views["export"] is None:
         raise click.UsageError("--format goes with --export")
     show_ledger(run, epoch, form or "srpo", **views)
+
+
+@commands.command()
+@click.argument("run", type=EXISTING)
+def doctor(run: Path) -> int:
+    """Check a run directory: is it whole, does it agree with itself, what can be done.
+
+    Nothing is changed. The exit code is 1 if something is wrong.
+    """
+    from srpo.doctor import examine
+    from srpo.insight.doctor_view import print_findings
+
+    return print_findings(run, examine(run))
 
 
 @commands.command()

@@ -12,6 +12,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from srpo.config_base import NotNegative, Positive, Section
+from srpo.config_run import BudgetConfig, CheckpointConfig, EvaluationConfig, HealthConfig
 from srpo.config_verifier import VerifierConfig
 
 Algorithm = Literal["srpo", "grpo", "r1-zero", "dapo", "dr-grpo"]
@@ -248,36 +249,6 @@ class ReuseConfig(Section):
     )
 
 
-class BudgetConfig(Section):
-    """The run ends when all that is given here is spent; evaluation is not counted."""
-
-    rollouts: NotNegative = Field(0, description="rollouts drawn for training; 0: not counted")
-    tokens: NotNegative = Field(0, description="tokens generated in training; 0: not counted")
-
-
-class EvaluationConfig(Section):
-    """Accuracy on held-out problems: test before and after training, validation along the way."""
-
-    samples: NotNegative = Field(
-        2, description="completions drawn of each problem; 0: no evaluation"
-    )
-    temperature: float = Field(1.0, ge=0, description="of sampling; 0: greedy")
-    every_steps: NotNegative = Field(0, description="also evaluate every so many steps; 0: not")
-    every_tokens: NotNegative = Field(
-        0, description="also evaluate after every so many tokens generated in training; 0: not"
-    )
-    test: Literal["first-and-last", "last", "at-token-budget", "never"] = Field(
-        "first-and-last", description="when the test problems are read: before training and after"
-    )
-
-
-class CheckpointConfig(Section):
-    """When a checkpoint is written, and how many stay."""
-
-    every_steps: NotNegative = Field(20, description="0: only at the end and when interrupted")
-    keep_last: Positive = Field(2, description="older checkpoints are removed")
-
-
 class Config(Section):
     """Everything a run is told. Written, resolved, into the run directory as config.toml."""
 
@@ -300,6 +271,7 @@ class Config(Section):
     evaluation: EvaluationConfig = EvaluationConfig()
     verifier: VerifierConfig = VerifierConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
+    health: HealthConfig = HealthConfig()
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -51,6 +51,12 @@ class DraftStore:
         """How many problems have drafts."""
         return len(self._kept)
 
+    def copy(self) -> DraftStore:
+        """A store with the same drafts; what either gives out, the other still has."""
+        other = DraftStore()
+        other._kept = dict(self._kept)
+        return other
+
     def take(self, group: Group, count: int) -> list[Draft]:
         """At most `count` drafts for a group that is to be drawn; they are not given out again.
 

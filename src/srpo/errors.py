@@ -7,6 +7,7 @@
       RunDirectoryError           a run directory exists, is missing or is damaged
       SandboxError                the sandbox could not be started
       JudgeFileError              a file of rows to judge, or of verdicts, cannot be used
+      FaultError                    a run had to stop: disk, numbers or a process; exit code 1
     InfraError                    a check could not be made; becomes the verdict `infra_error`
 
 Messages name the file, row or setting, say what is wrong, and what to do about it.
@@ -14,7 +15,9 @@ Messages name the file, row or setting, say what is wrong, and what to do about 
 
 
 class SrpoError(Exception):
-    """Base of all errors that end a command with one line and exit code 2."""
+    """Base of all errors that end a command with one line and exit code 2 (a fault: 1)."""
+
+    exit_code = 2
 
 
 class ConfigError(SrpoError):
@@ -39,6 +42,12 @@ class SandboxError(SrpoError):
 
 class JudgeFileError(SrpoError):
     """A file of rows to judge cannot be read, or a file of verdicts cannot be written."""
+
+
+class FaultError(SrpoError):
+    """A run that was well begun had to stop; what it had recorded is not lost."""
+
+    exit_code = 1
 
 
 class InfraError(Exception):

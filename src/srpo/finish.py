@@ -14,6 +14,7 @@ from srpo.insight.account_view import account_data
 from srpo.insight.curve import Row, draw_curve
 from srpo.insight.report import report_data, report_text
 from srpo.rundir import RunDirectory
+from srpo.rundir.disk import reported
 
 SCALE_MODEL = (
     "This is a scale model: that thinking does not pay for code at first was built into the "
@@ -44,7 +45,6 @@ def write_report(run: RunDirectory, config: Config, state: RunState, ledger: Led
         "epochs": len({row["epoch"] for row in rows}),
         "rollouts": state.total_rollouts,
         "generated_tokens": state.total_tokens,
-        "training_s": round(state.train_s, 1),
         "groups_with_signal": _signal_share(rows),
         "problems_drawn": drawn,
         "problems_never_solved": never,
@@ -58,9 +58,10 @@ def write_report(run: RunDirectory, config: Config, state: RunState, ledger: Led
     data = report_data(
         before, after, run=facts, notes=notes, disagreements=disagreements, account=account
     )
-    run.report_json.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
-    run.report_text.write_text(report_text(data), encoding="utf-8")
-    draw_curve(rows, stage_starts(config, rows), run.curve, " ".join(notes))
+    run.disk.write(run.report_json, json.dumps(data, indent=2) + "\n")
+    run.disk.write(run.report_text, report_text(data))
+    with reported(run.curve):
+        draw_curve(rows, stage_starts(config, rows), run.curve, " ".join(notes))
 
 
 def saved_in(ledger: Ledger) -> dict[int, int]:

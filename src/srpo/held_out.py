@@ -79,7 +79,6 @@ def _evaluate(s: Session, split: Split) -> None:
         split=split,
         rollouts_spent=s.state.total_rollouts,
         tokens_spent=s.state.total_tokens,
-        train_s=round(s.state.train_s, 3),
     )
     s.run.append_evaluation(evaluation_row(evaluation))
     s.watcher.evaluated(evaluation)

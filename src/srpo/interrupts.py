@@ -1,14 +1,30 @@
-"""Ctrl-C and SIGTERM: the first asks the run to stop after the step in hand, a second stops it."""
+"""Ctrl-C and SIGTERM: the first asks the run to save and end, a second ends it at once."""
 
 from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any, Self
 
 EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
+
+
+class DrawingStopped(BaseException):
+    """A signal came while rollouts were drawn: they are given up, and nothing else is.
+
+    No `Exception`, so that no code between here and the loop takes it for an error of its own.
+    """
+
+
+class StoppedAtOnce(KeyboardInterrupt):
+    """A second signal came."""
+
+    def __init__(self, exit_code: int) -> None:
+        super().__init__()
+        self.exit_code = exit_code
 
 
 class Interrupts:
@@ -17,6 +33,7 @@ class Interrupts:
     def __init__(self, said: Callable[[str], None]) -> None:
         self._said = said
         self._before: dict[signal.Signals, Any] = {}
+        self._drawing = False
         self.caught: signal.Signals | None = None
 
     def __enter__(self) -> Self:
@@ -39,8 +56,26 @@ class Interrupts:
         """What the command should exit with: 0 if no signal came."""
         return EXIT_CODES[self.caught] if self.caught else 0
 
+    @contextmanager
+    def while_drawing(self) -> Iterator[None]:
+        """Within, the first signal raises `DrawingStopped` at once.
+
+        Drawing is most of a step's time, and what it was going to bring is drawn again, the same,
+        by the run that goes on. Elsewhere a signal waits for the end of the step.
+        """
+        if self.caught:
+            raise DrawingStopped
+        self._drawing = True
+        try:
+            yield
+        finally:
+            self._drawing = False
+
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         if self.caught:
-            raise KeyboardInterrupt
+            raise StoppedAtOnce(EXIT_CODES[signal.Signals(number)])
         self.caught = signal.Signals(number)
+        if self._drawing:
+            self._said(f"{self.caught.name}: giving up the rollouts in hand, then saving")
+            raise DrawingStopped
         self._said(f"{self.caught.name}: finishing this step, then saving; once more to stop now")

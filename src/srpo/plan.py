@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from srpo.config import BudgetConfig, Config, SelectionConfig, StageConfig
+from srpo.config import Config, SelectionConfig, StageConfig
+from srpo.config_run import BudgetConfig
 from srpo.problem_sets import ProblemSets
 from srpo.selection.shares import quotas
 

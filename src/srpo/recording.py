@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,17 +22,19 @@ class Update:
     """What an optimizer step reported; None where there was nothing to learn from."""
 
     learning_rate: float
-    grad_norm: float | None = None
+    grad_norm: float | None = None  # mean over the updates that were made
     logprob_gap: float | None = None  # largest |trainer - sampler| logprob of a trained token
+    mean_logprob_gap: float | None = None
+    skipped: int = 0  # updates whose numbers were not finite
 
 
 @contextmanager
 def timed(s: Session, seconds: dict[str, float], phase: str) -> Iterator[None]:
     """Show the phase, and add its wall time to `seconds`."""
     s.watcher.phase(phase)
-    started = time.monotonic()
+    started = s.clock()
     yield
-    seconds[phase] = seconds.get(phase, 0.0) + time.monotonic() - started
+    seconds[phase] = seconds.get(phase, 0.0) + max(0.0, s.clock() - started)  # it may jump back
 
 
 def close_step(
@@ -45,7 +46,7 @@ def close_step(
 ) -> None:
     """Tell selection, count the step, resample at an epoch's end, and record all of it.
 
-    That is timed as well; only the one line of metrics, which has the times, comes after.
+    That is timed as well; only the lines of times and of metrics come after.
     """
     with timed(s, seconds, "recording"):
         when, decisions, overall = _count(s, selection, groups)
@@ -59,8 +60,8 @@ def close_step(
         s.ledger.record_step(when, groups, decisions, s.events, revived_before=s.revived)
         s.events.clear()
         s.revived = []
-    s.state.train_s += sum(seconds.values())
     figures = _figures(s, selection, when, groups, overall, update, decisions, seconds)
+    s.run.append_times(figures.times())
     s.run.append_metrics(figures.metrics())
     s.watcher.step(figures)
 
@@ -142,6 +143,8 @@ def _figures(
         updated=update.grad_norm is not None,
         grad_norm=update.grad_norm,
         logprob_gap=update.logprob_gap,
+        mean_logprob_gap=update.mean_logprob_gap,
+        skipped=update.skipped,
         learning_rate=update.learning_rate,
         kept=selection.num_kept,
         dropped=selection.num_dropped,

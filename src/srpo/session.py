@@ -6,7 +6,9 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,9 @@ class Session:
     grader: Grader
     ledger: Ledger
     watcher: Watcher
+    model_facts: Mapping[str, object] = field(default_factory=dict)  # versions, device, digests
+    while_drawing: Callable[[], AbstractContextManager[None]] = nullcontext
+    clock: Callable[[], float] = time.monotonic
     reference: Engine | None = None  # the first weights, never trained, for the KL term
     drafts: DraftStore | None = None  # None: nothing is drawn from drafts
     answers: OwnAnswers = field(default_factory=OwnAnswers)
@@ -52,6 +57,9 @@ class Session:
     state: RunState = field(default_factory=RunState)
     revived: list[Resampled] = field(default_factory=list)  # for a stage's start; not in the ledger
     events: list[tuple[str, str]] = field(default_factory=list)  # not yet in the ledger
+    opening: list[tuple[str, str]] = field(default_factory=list)  # to be told as the run begins
+    step_start: tuple[RunState, DraftStore | None] | None = None  # of the step in hand
+    given_up: bool = False  # the step in hand: the state is that of its start
 
     @property
     def budget_accounts(self) -> list[tuple[int, int]]:
@@ -76,13 +84,29 @@ class Session:
         )
 
     def snapshot(self) -> RunState:
-        """The state with all that was counted and remembered since, as a checkpoint keeps it."""
-        if self.selection is not None:
-            self.state.selection = self.selection.state_dict()
+        """The state with all that was counted and remembered since, as a checkpoint keeps it.
+
+        Before a stage's first step nothing is kept of its selection: it is opened again.
+        """
+        if self.given_up:
+            return self.state
+        begun = self.selection is not None and self.state.progress.steps
+        self.state.selection = self.selection.state_dict() if self.selection and begun else None
         self.state.grader = self.grader.state_dict()
         if self.config.reuse.prefixes:
             self.state.answers = self.answers.state_dict()
         return self.state
+
+    def begin_step(self) -> None:
+        """Remember the state, so that the step can be given up before its first update."""
+        drafts = self.drafts.copy() if self.drafts is not None else None
+        self.step_start = replace(self.snapshot()), drafts
+
+    def give_up_step(self) -> None:
+        """Back to where the step began: its rollouts are forgotten; no weight has changed yet."""
+        assert self.step_start is not None
+        self.state, self.drafts = self.step_start
+        self.given_up = True
 
     def restore(self, checkpoint: Path) -> None:
         """Go on with what was counted and remembered. RunDirectoryError if it cannot be read."""
@@ -167,20 +191,20 @@ def _open_session(
     run = make_run(_environment({"problems": sets.digests(), **model.facts}))
     if history is not None:
         run.write_history(history)
-    ledger = Ledger(run.ledger)
+    ledger = Ledger(run.ledger, commit=partial(run.disk.commit, run.ledger))
     for name, problems in sets.train.items():
         ledger.add_problems(name, problems)
     session = Session(
-        config, run, sets, model.tokenizer, prompter, model.engine, grader, ledger, watcher
-    )
+        config, run, sets, model.tokenizer, prompter, model.engine, grader, ledger, watcher,
+        model.facts,
+    )  # fmt: skip
     if config.reuse.drafts:
         session.drafts = DraftStore()
     if config.loss.kl_weight:
         session.reference = open_model(config, RunDirectory(root).checkpoints).engine
-    for note in sets.notes:
-        session.tell("problems", note)
+    session.opening = [("problems", note) for note in sets.notes]
     if isolation:
-        session.tell("sandbox", isolation)
+        session.opening.append(("sandbox", isolation))
     return session
 
 
@@ -242,12 +266,15 @@ def _epochs_of(run: RunDirectory) -> Iterator[dict[str, Tally]]:
         yield {problem_id: Tally(*counts) for problem_id, counts in epoch.items()}
 
 
+def facts_of(model_facts: Mapping[str, object]) -> dict[str, Any]:
+    """What a run's numbers depend on beside its config, problems and code."""
+    return {"srpo": __version__, "python": platform.python_version(), **model_facts}
+
+
 def _environment(facts: Mapping[str, object]) -> dict[str, object]:
     return {
-        "srpo": __version__,
-        "python": platform.python_version(),
+        **facts_of(facts),
         "platform": platform.platform(),
         "cores": os.cpu_count(),
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        **facts,
     }

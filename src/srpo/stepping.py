@@ -10,6 +10,7 @@ from dataclasses import replace
 from srpo.batching import kl_terms, probes, training_data, with_advantages
 from srpo.config import StageConfig
 from srpo.drafts import DRAFT_TOP_K
+from srpo.health import check_together, count_skipped, gaps_between
 from srpo.recording import Update, timed
 from srpo.rollouts import derive_seed, draw_requests, joined
 from srpo.selection import Selection
@@ -33,14 +34,15 @@ def roll_out(
         with timed(s, seconds, "sampling"):
             purpose = ("step", s.state.step + 1, *(("round", number) if number else ()))
             how = sampling_of(s, stage, *purpose)
-            drawn = draw_requests(
-                s.engine,
-                s.prompter,
-                requests,
-                how,
-                s.state.policy_version,
-                drafts=s.drafts.take if s.drafts is not None else None,
-            )
+            with s.while_drawing():
+                drawn = draw_requests(
+                    s.engine,
+                    s.prompter,
+                    requests,
+                    how,
+                    s.state.policy_version,
+                    drafts=s.drafts.take if s.drafts is not None else None,
+                )
         with timed(s, seconds, "grading"):
             groups = joined(groups, s.grade(drawn, stage))
         number += 1
@@ -71,20 +73,34 @@ def update(s: Session, stage: StageConfig, groups: Sequence[Group]) -> Update:
     rate = _learning_rate(s, stage)
     config = s.config.optimizer
     parts = [groups[first :: config.minibatches] for first in range(config.minibatches)]
-    batches = [data for part in parts if (data := _training_data(s, stage, part))]
+    batches = [(part, data) for part in parts if (data := _training_data(s, stage, part))]
     if not batches:
         s.tell("no_signal", f"step {s.state.step + 1}: no group had a signal; no update")
         return Update(rate)
     clip = Clip(s.config.loss.clip_low, s.config.loss.clip_high)
     norms: list[float] = []
-    gap = 0.0
-    for data in batches * config.passes:
+    skipped: list[Group] = []
+    gaps: list[float] = []
+    for number, (part, data) in enumerate(batches * config.passes):
         logprobs = s.engine.forward_backward(data, clip)
-        if not norms:  # later ones are meant to differ: the policy has moved on
-            gap = _widest_gap(data, logprobs)
-        norms.append(s.engine.optim_step(_adam(s, _learning_rate(s, stage)))["grad_norm"])
-        s.state.policy_version += 1
-    return Update(rate, grad_norm=math.fsum(norms) / len(norms), logprob_gap=gap)
+        if number == 0:  # later ones are meant to differ: the policy has moved on
+            gaps = gaps_between(data, logprobs)
+            check_together(s, groups, gaps)
+        norm = s.engine.optim_step(_adam(s, _learning_rate(s, stage)))["grad_norm"]
+        if math.isfinite(norm):
+            norms.append(norm)
+            s.state.policy_version += 1
+        else:
+            skipped += part
+    count_skipped(s, skipped, of_updates=len(batches) * config.passes, made=len(norms))
+    finite = [gap for gap in gaps if math.isfinite(gap)]
+    return Update(
+        rate,
+        grad_norm=math.fsum(norms) / len(norms) if norms else None,
+        logprob_gap=max(finite, default=None),
+        mean_logprob_gap=math.fsum(finite) / len(finite) if finite else None,
+        skipped=len(batches) * config.passes - len(norms),
+    )
 
 
 def with_stage_advantages(s: Session, stage: StageConfig, group: Group) -> Group:
@@ -147,13 +163,3 @@ def _learning_rate(s: Session, stage: StageConfig) -> float:
     """The stage's rate, after a linear warm-up over the run's first updates."""
     warmup = s.config.optimizer.warmup_steps
     return stage.learning_rate * min(1.0, (s.state.policy_version + 1) / warmup if warmup else 1.0)
-
-
-def _widest_gap(data: Sequence[Datum], logprobs: Sequence[Sequence[float]]) -> float:
-    """Largest |trainer - sampler| logprob of a trained token."""
-    return max(
-        abs(new - old)
-        for datum, row in zip(data, logprobs, strict=True)
-        for new, old, mask in zip(row, datum.sampler_logprobs, datum.mask, strict=True)
-        if mask
-    )

@@ -5,21 +5,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from srpo.checkpoints import checkpoints_of, read_state, remove_old, write_checkpoint
+from srpo.checkpoints import remove_old, write_checkpoint
 from srpo.config import Algorithm, Config
-from srpo.config_files import DEMO, check_preset_applied, dump, load_config
+from srpo.config_files import DEMO, Setting, check_preset_applied, dump, load_config
 from srpo.engines import ModelOpener
+from srpo.errors import FaultError
 from srpo.figures import Evaluation, evaluation_from
 from srpo.finish import write_report
+from srpo.health import DriftedError, check_skipped
 from srpo.held_out import evaluate_along_the_way, evaluate_first, evaluate_last
-from srpo.interrupts import Interrupts
+from srpo.interrupts import DrawingStopped, Interrupts
 from srpo.recording import close_step, tell_revived, timed
+from srpo.resuming import first_attempt, look_at, open_resumed, switch_of
 from srpo.rundir import RunDirectory, next_free
-from srpo.schedule import Progress, Switch, share_spent
+from srpo.rundir.disk import Disk
+from srpo.rundir.lock import held
+from srpo.schedule import Progress, share_spent
 from srpo.selection import Selection
 from srpo.session import Session, open_selection, open_session
 from srpo.stepping import roll_out, update, with_stage_advantages
@@ -32,6 +39,14 @@ TITLES: Mapping[Algorithm, str] = {
     "dapo": "DAPO",
     "dr-grpo": "Dr. GRPO",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What a run writes to, and what it takes the time from; for tests to have bad ones."""
+
+    disk: Disk = field(default_factory=Disk)
+    clock: Callable[[], float] = time.monotonic
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +67,11 @@ def train(
     out: Path | str | None = None,
     *,
     resume: Path | str | None = None,
+    settings: Sequence[Setting] = (),
     name: str | None = None,
     watcher: Watcher | None = None,
     open_model: ModelOpener | None = None,
+    machine: Machine | None = None,
 ) -> Run:
     """Train to the end of the last stage. `config` None: the embedded demo.
 
@@ -62,30 +79,48 @@ def train(
     that is refused (see `config_files.apply_preset`).
 
     `out` is the run directory to make (default: the next free `runs/NAME-NNN`, `name` being that
-    of the config's file); `resume` is one to go on with, then `config` and `out` must be None.
-    `open_model` brings the engine (default: the local one). Ctrl-C and SIGTERM end the run after
-    the step in hand, with a checkpoint.
+    of the config's file); `resume` is one to go on with, then `config` and `out` must be None, and
+    `settings` may change what docs/resume.md lists. `open_model` brings the engine (default: the
+    local one), `machine` the disk and the clock. Ctrl-C and SIGTERM end the run with a
+    checkpoint; a second one ends it at once.
 
-    Raises `SrpoError` with one clear line for whatever a user can mend.
+    Raises `SrpoError` with one clear line for whatever a user can mend, `FaultError` among them if
+    the run had begun.
     """
-    watcher = watcher or Silent()
+    watcher, machine = watcher or Silent(), machine or Machine()
     if open_model is None:
         from srpo.engines.local.opening import open_local
 
         open_model = open_local
-    with Interrupts(watcher.note) as interrupts:
+    with ExitStack() as stack:
+        interrupts = stack.enter_context(Interrupts(watcher.note))
+        stack.callback(watcher.stop)
+        if resume is not None:
+            run = RunDirectory.open(Path(resume), machine.disk)
+            stack.enter_context(held(run.root))
+            found = look_at(run, settings)
+            if found.over:
+                watcher.note(f"{run.root}: this run is over. {found.state.ending}")
+                return _result(run, found.state.ending, found.checkpoint, interrupts)
+            session = open_resumed(found, watcher, open_model)
+        else:
+            loaded, root = _target(config, out, name)
+
+            def make_run(environment: Mapping[str, object]) -> RunDirectory:
+                stack.enter_context(held(root))
+                return RunDirectory.create(root, dump(loaded), environment, machine.disk)
+
+            session = open_session(loaded, make_run, root, watcher, open_model)
+            first_attempt(session)
+        stack.callback(session.close)
+        session.while_drawing, session.clock = interrupts.while_drawing, machine.clock
         try:
-            if resume is not None:
-                session = _resume(Path(resume), watcher, open_model)
-            else:
-                loaded, root = _target(config, out, name)
-                session = _begin(loaded, root, watcher, open_model)
-            try:
-                return _run(session, interrupts)
-            finally:
-                session.close()
-        finally:
-            watcher.stop()
+            return _run(session, interrupts)
+        except FaultError as fault:
+            raise type(fault)(
+                f"{fault}; what was recorded is not lost: mend that, then go on with "
+                f"srpo train --resume {session.run.root}"
+            ) from fault
 
 
 def _target(
@@ -102,65 +137,44 @@ def _target(
     return config, root
 
 
-def _begin(config: Config, root: Path, watcher: Watcher, open_model: ModelOpener) -> Session:
-    """Open a new run; nothing is written before model and problems have been checked."""
-
-    def make_run(environment: Mapping[str, object]) -> RunDirectory:
-        return RunDirectory.create(root, dump(config), environment)
-
-    return open_session(config, make_run, root, watcher, open_model)
-
-
-def _resume(root: Path, watcher: Watcher, open_model: ModelOpener) -> Session:
-    """Open a run that exists, at its newest checkpoint (or its beginning, if it has none)."""
-    run = RunDirectory.open(root)
-    config = load_config(run.config).config
-    session = open_session(config, lambda _: run, root, watcher, open_model)
-    checkpoints = checkpoints_of(run)
-    if checkpoints:
-        session.state = read_state(checkpoints[-1])
-        session.engine.load(str(checkpoints[-1]))
-        session.restore(checkpoints[-1])
-    step = session.state.step
-    if not session.state.ending:
-        run.forget_after(step)
-        lost = session.ledger.forget_after(step)
-        again = f"; {lost} groups after it are drawn again" if lost else ""
-        session.tell("resume", f"resumed after step {step}{again}")
-    return session
-
-
 def _run(s: Session, interrupts: Interrupts) -> Run:
-    """Evaluate, train, evaluate, report. A finished run says so and does nothing."""
-    newest = checkpoints_of(s.run)
-    if s.state.ending:
-        s.watcher.note(f"{s.run.root}: this run is over. {s.state.ending}")
-        return _result(s, newest[-1], interrupts)
+    """Evaluate, train, evaluate, report."""
     plan = [StagePlan(i, st.name, st.steps) for i, st in enumerate(s.config.stage, start=1)]
     title = TITLES[s.config.algorithm]
     s.watcher.start(f"{title} in {s.run.root}", tuple(plan), s.state.step + 1)
     if s.state.step == 0:
+        for kind, text in s.opening:
+            s.tell(kind, text)
+        _record_events(s)
         evaluate_first(s)
-    ending = "" if interrupts.caught else _train_stages(s, interrupts)
+    ending = ""
+    try:
+        if not interrupts.caught:
+            ending = _train_stages(s, interrupts)
+    except (DrawingStopped, DriftedError) as stopped:
+        s.give_up_step()
+        if isinstance(stopped, DriftedError):
+            _save(s)
+            raise
     if ending:
         evaluate_last(s)
         s.tell_opinions()
         s.tell("end", ending)
         s.state.ending = ending
         write_report(s.run, s.config, s.state, s.ledger)
-    s.ledger.record_events(s.state.step, s.events)
-    folder = write_checkpoint(s.run, s.engine, s.tokenizer, s.snapshot(), s.drafts)
-    remove_old(s.run, s.config.checkpoint.keep_last)
-    return _result(s, folder, interrupts)
+        _record_events(s)
+    folder = _save(s)
+    return _result(s.run, ending, folder, interrupts)
 
 
-def _result(s: Session, checkpoint: Path, interrupts: Interrupts) -> Run:
-    tests = [e for e in map(evaluation_from, s.run.read_evaluations()) if e.split == "test"]
-    finished = bool(s.state.ending)
+def _result(run: RunDirectory, ending: str, checkpoint: Path | None, interrupts: Interrupts) -> Run:
+    assert checkpoint is not None  # one is written whenever a run ends or is interrupted
+    tests = [e for e in map(evaluation_from, run.read_evaluations()) if e.split == "test"]
+    finished = bool(ending)
     return Run(
-        directory=s.run.root,
+        directory=run.root,
         checkpoint=checkpoint,
-        ending=s.state.ending,
+        ending=ending,
         finished=finished,
         exit_code=0 if finished else interrupts.exit_code,
         before=tests[0] if tests and tests[0].step == 0 else None,
@@ -177,10 +191,9 @@ def _train_stages(s: Session, interrupts: Interrupts) -> str:
         if ending := _budget_spent(s):  # a resumed run may have stopped right when it was
             return ending
         selection = _open_stage(s, number)
-        switch = Switch(
-            stage.steps, stage.epochs, stage.plateau_steps, s.config.selection.idle_epochs
-        )
+        switch = switch_of(stage, s.config)
         while (reason := switch.reason(state.progress)) is None:
+            s.begin_step()
             seconds: dict[str, float] = {}
             groups = roll_out(s, stage, selection, seconds)
             with timed(s, seconds, "updating"):
@@ -190,13 +203,13 @@ def _train_stages(s: Session, interrupts: Interrupts) -> str:
             close_step(s, selection, groups, done, seconds)
             evaluate_along_the_way(s, sum(group.num_generated for group in groups))
             _save_when_due(s)
+            check_skipped(s)
             if interrupts.caught:
                 return ""
             if ending := _budget_spent(s):
                 return ending
         s.tell("stage", f"stage {number} ({stage.name}) ends: {reason}{_shortage(selection)}")
-        s.ledger.record_events(state.step, s.events)  # of its last step, not of the next stage's
-        s.events.clear()
+        _record_events(s)  # of its last step, not of the next stage's
         _leave_stage(s, selection)
     return _ending(s, exhausted=switch.exhausted(state.progress))
 
@@ -217,6 +230,7 @@ def _open_stage(s: Session, number: int) -> Selection:
         s.revived = [*selection.recalled, *selection.revived_at_start]
         for name, has, share in selection.short_sets:
             s.tell("problems", f"{name}: {has} problems are fewer than its {share} places a step")
+        _record_events(s)
     return selection
 
 
@@ -267,8 +281,20 @@ def _budget_spent(s: Session) -> str:
     return f"The run is complete: its budget of {spent} is spent."
 
 
+def _record_events(s: Session) -> None:
+    """Put what was told since the last step into the ledger, once, however often it is told."""
+    s.ledger.record_events(s.state.step, s.events)
+    s.events.clear()
+
+
 def _save_when_due(s: Session) -> None:
     every = s.config.checkpoint.every_steps
     if every and s.state.step % every == 0:
-        write_checkpoint(s.run, s.engine, s.tokenizer, s.snapshot(), s.drafts)
-        remove_old(s.run, s.config.checkpoint.keep_last)
+        _save(s)
+
+
+def _save(s: Session) -> Path:
+    s.watcher.phase("saving")
+    folder = write_checkpoint(s.run, s.engine, s.tokenizer, s.snapshot(), s.drafts)
+    remove_old(s.run, s.config.checkpoint.keep_last, s.config.checkpoint.keep_every)
+    return folder

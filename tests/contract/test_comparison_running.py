@@ -28,6 +28,7 @@ from tests.comparisons import PLAN, RATES, comparison, finish, metrics_row, writ
 TRAIN = """
 import json, os, signal, sys, time
 from pathlib import Path
+from srpo.checkpoints import RunState, state_text
 here = Path(__file__).parent
 resumed = sys.argv[1] == "--resume"
 run = Path(sys.argv[2] if resumed else sys.argv[3])
@@ -46,13 +47,13 @@ signal.signal(signal.SIGTERM, lambda *_: stopped.append(1))
 def save(step, ending):
     folder = run / "checkpoints" / f"step_{step:06d}"
     folder.mkdir(parents=True, exist_ok=True)
-    state = {"schema": 1, "step": step, "ending": ending, "progress": {}}
-    (folder / "trainer.json").write_text(json.dumps(state))
+    state = RunState(step=step, ending=ending)
+    (folder / "trainer.json").write_text(state_text(state, {}))
 
 score = {"overall": {"problems": 10, "samples": 10, "correct": 5}, "levels": {}}
 score |= {"thinking_frac": 0.0, "length_tokens": 0.0, "ungraded": 0}
 row = {"step": 0, "domains": {"math": score}, "tokens": 0, "split": "validation"}
-row |= {"rollouts_spent": 0, "tokens_spent": 0, "train_s": 0.0}
+row |= {"rollouts_spent": 0, "tokens_spent": 0}
 with (run / "evaluations.jsonl").open("w") as file:
     print(json.dumps(row), file=file)
     print(json.dumps(row | {"step": 1, "tokens_spent": 1000, "rollouts_spent": 100}), file=file)

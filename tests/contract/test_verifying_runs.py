@@ -82,7 +82,7 @@ def test_a_resumed_run_tries_the_same_tests_first_and_asks_the_same_questions(
         files = sorted(run.rollouts.glob("*/*.jsonl"))
         report = json.loads(run.report_json.read_text())
         return (
-            trainer["grader"], run.read_opinions(), [file.read_text() for file in files],
+            trainer["state"]["grader"], run.read_opinions(), [file.read_text() for file in files],
             report["disagreements"], report["run"]["second_opinions"],
         )  # fmt: skip
 

@@ -13,8 +13,8 @@ SOURCES = Path(__file__).parents[2] / "src"
 # A module may import from its own room and from those above it in this list. A package stands
 # for all of its modules, unless one of them is named itself.
 ROOMS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("words", ("types", "errors")),
-    ("config", ("config", "config_base", "config_verifier", "config_files")),
+    ("words", ("types", "errors", "source")),
+    ("config", ("config", "config_base", "config_run", "config_verifier", "config_files")),
     ("seam", ("engines",)),
     (
         "the way of the data",
@@ -29,8 +29,8 @@ ROOMS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "the run",
         (
-            "problem_sets", "session", "plan", "recording", "stepping", "held_out", "finish",
-            "trainer",
+            "problem_sets", "session", "plan", "recording", "health", "stepping", "held_out",
+            "finish", "changes", "resuming", "trainer",
         ),
     ),
     (
@@ -38,8 +38,8 @@ ROOMS: tuple[tuple[str, tuple[str, ...]], ...] = (
         (
             "", "embedded.pretrain", "embedded.base_report", "insight.plan_view",
             "insight.export_view", "insight.ledger_command",
-            "insight.run_view", "judging", "comparison", "insight.comparison_view",
-            "insight.comparison_figure", "insight.comparison_progress",
+            "insight.run_view", "doctor", "insight.doctor_view", "judging", "comparison",
+            "insight.comparison_view", "insight.comparison_figure", "insight.comparison_progress",
         ),
     ),
     ("command line", ("cli", "__main__")),

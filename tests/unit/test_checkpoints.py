@@ -8,10 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from srpo.checkpoints import RunState, checkpoints_of, read_state, remove_old, write_checkpoint
+from srpo.checkpoints import (
+    RunState,
+    checkpoints_of,
+    damage_of,
+    newest_whole,
+    read_state,
+    remove_old,
+    write_checkpoint,
+)
 from srpo.config import SelectionConfig
 from srpo.engines.scripted import ScriptedEngine
-from srpo.errors import RunDirectoryError
+from srpo.errors import FaultError, RunDirectoryError
 from srpo.rundir import RunDirectory
 from srpo.schedule import Progress
 from srpo.selection import Selection
@@ -24,7 +32,6 @@ STATE = RunState(
     policy_version=11,
     total_tokens=4096,
     total_rollouts=768,
-    train_s=1.5,
     progress=Progress(steps=2, smoothed_reward=0.25, best_smoothed=0.5, steps_since_best=1),
     memory={"math": {"dropped": ["a", "b"]}},
     ending="",
@@ -65,14 +72,47 @@ def test_the_state_comes_back_as_it_was(run: RunDirectory) -> None:
     chooser.load_state_dict(state.selection)
 
 
-def test_a_folder_without_its_state_is_no_checkpoint(run: RunDirectory) -> None:
-    write(run, 2)
-    (run.checkpoints / "step_000004").mkdir()
-    (run.checkpoints / "step_000004" / "model.safetensors").touch()
-    (run.checkpoints / "step_000004" / "trainer.json.partial").write_text("{}")
-    assert [folder.name for folder in checkpoints_of(run)] == ["step_000002"]
+def test_a_folder_without_its_state_is_damaged(run: RunDirectory) -> None:
+    whole = write(run, 2)
+    bare = run.checkpoints / "step_000004"
+    bare.mkdir()
+    (bare / "model.safetensors").touch()
+    newest, damaged = newest_whole(run)
+    assert (newest, list(damaged)) == (whole, [bare])
+    assert "cannot be read" in damaged[bare]
     with pytest.raises(RunDirectoryError, match="cannot be read"):
-        read_state(run.checkpoints / "step_000004")
+        read_state(bare)
+
+
+def test_what_was_left_behind_half_written_is_no_checkpoint_and_goes(run: RunDirectory) -> None:
+    (run.checkpoints / ".step_000001.partial").mkdir()
+    assert newest_whole(run) == (None, {})
+    write(run, 2)
+    remove_old(run, 1)
+    assert [path.name for path in run.checkpoints.iterdir()] == ["step_000002"]
+
+
+@pytest.mark.parametrize("name", ["policy.json", "tokenizer.json", "trainer.json"])
+@pytest.mark.parametrize("how", ["a bit", "cut", "gone"])
+def test_damage_to_any_file_is_found_and_the_checkpoint_before_is_used(
+    run: RunDirectory, name: str, how: str
+) -> None:
+    before, newest = write(run, 2), write(run, 4)
+    path = newest / name
+    data = bytearray(path.read_bytes())
+    if how == "gone":
+        path.unlink()
+    elif how == "cut":
+        path.write_bytes(data[:-1])
+    else:
+        data[len(data) // 2] ^= 1
+        path.write_bytes(data)
+    if (name, how) == ("trainer.json", "cut"):  # its last byte is a line's end, and no loss
+        assert damage_of(newest) is None
+        return
+    whole, damaged = newest_whole(run)
+    assert whole == before
+    assert str(path) in damaged[newest] and "\n" not in damaged[newest]
 
 
 def test_checkpoints_come_oldest_first_and_the_oldest_go(run: RunDirectory) -> None:
@@ -96,9 +136,10 @@ def test_the_newest_checkpoint_is_that_of_the_highest_step(run: RunDirectory) ->
     [
         ("", "cannot be read"),
         ("{}", "cannot be read"),
-        ('{"schema": 1}', "cannot be read"),
-        ('{"schema": 1, "progress": {}, "other": 3}', "cannot be read"),
-        ('{"schema": 9, "progress": {}}', "checkpoint of schema 9, not 1"),
+        ("[2]", "cannot be read"),
+        ('{"schema": 2, "files": {}, "state": {}}', "cannot be read"),
+        ('{"schema": 2, "files": {}, "state_sha256": "0", "state": {}}', "damaged"),
+        ('{"schema": 1, "progress": {}}', "checkpoint of schema 1, not 2"),
     ],
 )
 def test_a_damaged_state_is_told_in_one_line(tmp_path: Path, text: str, said: str) -> None:
@@ -110,7 +151,15 @@ def test_a_damaged_state_is_told_in_one_line(tmp_path: Path, text: str, said: st
 
 def test_the_state_is_written_as_json_that_names_its_schema(run: RunDirectory) -> None:
     data = json.loads((write(run, 3) / "trainer.json").read_text())
-    assert (data["schema"], data["step"]) == (1, 3)
+    assert (data["schema"], data["state"]["step"]) == (2, 3)
+    assert set(data["files"]) == {"policy.json", "tokenizer.json"}
+
+
+def test_every_so_many_steps_a_checkpoint_stays(run: RunDirectory) -> None:
+    for step in range(1, 8):
+        write(run, step)
+        remove_old(run, keep_last=1, keep_every=3)
+    assert [f.name[-1] for f in checkpoints_of(run)] == ["3", "6", "7"]
 
 
 class OnceEngine(ScriptedEngine):
@@ -143,5 +192,8 @@ def test_a_folder_of_other_weights_or_half_written_is_written_anew(
     if change == "cut short":
         (folder / "trainer.json").unlink()
     version = STATE.policy_version + (change == "weights")
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(FaultError, match="cannot be written: no space"):
         write_checkpoint(run, engine, Tokenizer(), replace(STATE, policy_version=version))
+    engine.saves = 0
+    other = replace(STATE, policy_version=version)
+    assert read_state(write_checkpoint(run, engine, Tokenizer(), other)) == other

@@ -20,6 +20,7 @@ from srpo.comparison.statistics import Cost
 from srpo.comparison.summary import Where, summarize
 from srpo.errors import ConfigError, RunDirectoryError
 from srpo.rundir import RunDirectory
+from srpo.source import fingerprint
 from tests.comparisons import PLAN, RATES, comparison, write_plan, write_run
 
 # three validations: before training, after 400 and after 1200 tokens; the budget is 1000
@@ -307,14 +308,14 @@ def test_the_fingerprint_is_of_what_trains_and_of_nothing_else(tmp_path: Path) -
     (tmp_path / "engines").mkdir()
     for name in ("trainer.py", "engines/local.py", "insight/view.py"):
         (tmp_path / name).write_text("a = 1\n")
-    before = source.fingerprint(tmp_path)
+    before = fingerprint(tmp_path)
     (tmp_path / "insight" / "view.py").write_text("a = 2\n")
     (tmp_path / "trainer.pyc").write_bytes(b"compiled")
-    assert source.fingerprint(tmp_path) == before
+    assert fingerprint(tmp_path) == before
     (tmp_path / "engines" / "local.py").write_text("a = 2\n")
-    changed_file = source.fingerprint(tmp_path)
+    changed_file = fingerprint(tmp_path)
     (tmp_path / "engines" / "local.py").rename(tmp_path / "engines" / "other.py")
-    assert len({before, changed_file, source.fingerprint(tmp_path)}) == 3
+    assert len({before, changed_file, fingerprint(tmp_path)}) == 3
 
 
 def test_seeds_and_arms_may_be_added_and_that_is_said(tmp_path: Path) -> None:

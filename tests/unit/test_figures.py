@@ -153,6 +153,8 @@ def step_figures(**changes: object) -> StepFigures:
         step=12, stage=1, epoch=3, overall=domain_figures(four_groups()),
         domains={"math": domain_figures(four_groups())}, outcomes={"mixed": 1},
         verdicts={"correct": 3}, updated=True, grad_norm=0.5, logprob_gap=1e-6,
+        mean_logprob_gap=None,
+        skipped=0,
         learning_rate=1e-5, kept=172, dropped=20, revived=0, step_tokens=1000,
         total_tokens=5000, total_rollouts=768, seconds={"sampling": 1.5, "updating": 0.5},
     )  # fmt: skip
@@ -168,7 +170,7 @@ def test_metrics_are_flat_and_named_by_area() -> None:
     assert metrics["verdict/correct_count"] == 3
     assert (metrics["update/done"], metrics["update/grad_norm"]) == (1, 0.5)
     assert (metrics["history/kept_problems"], metrics["history/dropped_problems"]) == (172, 20)
-    assert metrics["seconds/sampling"] == 1.5
+    assert step_figures().times() == {"step": 12, "sampling": 1.5, "updating": 0.5}
     assert json.loads(json.dumps(metrics)) == metrics
 
 

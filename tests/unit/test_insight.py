@@ -48,7 +48,8 @@ def figures(
 ) -> StepFigures:
     return StepFigures(
         step, stage, 3, domain(), {"math": domain()} if domains is None else domains, {}, {},
-        updated=updated, grad_norm=None, logprob_gap=None, learning_rate=1e-5,
+        updated=updated, grad_norm=None, logprob_gap=None, mean_logprob_gap=None, skipped=0,
+        learning_rate=1e-5,
         kept=172, dropped=20, revived=revived,
         step_tokens=10_400, total_tokens=61_234, total_rollouts=256 * step,
         seconds={"sampling": seconds},

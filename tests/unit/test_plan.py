@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from srpo import train
-from srpo.config import BudgetConfig, Config
+from srpo.config import Config
+from srpo.config_run import BudgetConfig
 from srpo.plan import ModelShape, Most, StageOutline, estimate_memory, most_of, outline
 from srpo.problem_sets import load_sets
 from srpo.rundir import RunDirectory

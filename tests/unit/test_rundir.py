@@ -97,27 +97,6 @@ def test_one_line_a_rollout_in_the_order_of_the_groups(run: RunDirectory) -> Non
     assert (rows[1]["verdict"], rows[1]["reward"]) == (None, None)
 
 
-def test_forgetting_leaves_what_was_done_up_to_the_step(run: RunDirectory) -> None:
-    for step in (1, 2, 3):
-        run.append_metrics({"step": step})
-        run.append_evaluation({"step": step})
-        run.write_rollouts(step, 1 if step < 3 else 2, [group([1, 0])])
-    with run.metrics.open("a") as file:
-        file.write('{"step":4')  # the run was killed here
-    run.forget_after(2)
-    assert [row["step"] for row in run.read_metrics()] == [1, 2]
-    assert [row["step"] for row in run.read_evaluations()] == [1, 2]
-    left = sorted(path.name for path in run.rollouts.rglob("*.jsonl"))
-    assert left == ["step_000001.jsonl", "step_000002.jsonl"]
-    run.append_metrics({"step": 3})  # goes on with a line of its own
-    assert [row["step"] for row in run.read_metrics()] == [1, 2, 3]
-
-
-def test_forgetting_in_a_run_that_has_not_begun_changes_nothing(run: RunDirectory) -> None:
-    run.forget_after(0)
-    assert not run.metrics.exists()
-
-
 def test_the_next_free_name_is_the_first_number_not_taken(tmp_path: Path) -> None:
     assert next_free(tmp_path / "runs", "demo") == tmp_path / "runs" / "demo-001"
     for number in ("001", "002", "004"):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from srpo.errors import RunDirectoryError
+from srpo.checkpoints import read_state, state_text
+from srpo.errors import ConfigError, RunDirectoryError
 from srpo.history import Ledger
 from srpo.rundir import RunDirectory
 from srpo.trainer import Run, train
@@ -23,8 +25,14 @@ WATCHED: dict[str, Any] = {"samples": 1, "every_steps": 2}
 def unfinish(run: Run) -> None:
     """Let the newest checkpoint be that of the last step, before the run came to its ending."""
     path = run.checkpoint / "trainer.json"
-    state = json.loads(path.read_text()) | {"ending": ""}
-    path.write_text(json.dumps(state))
+    state = replace(read_state(run.checkpoint), ending="")
+    path.write_text(state_text(state, json.loads(path.read_text())["files"]))
+
+
+def contents(run: Run) -> dict[Path, bytes]:
+    """Every file of a run, but for who trains it."""
+    files = [p for p in run.directory.rglob("*") if p.is_file() and p.name != "lock"]
+    return {path: path.read_bytes() for path in files}
 
 
 def resumed(run: Run) -> Run:
@@ -64,11 +72,11 @@ def test_a_changed_problem_file_is_refused_before_anything_is_written(tmp_path: 
     run = trained(tmp_path, checkpoint=EVERY_STEP)
     unfinish(run)
     problem_file(tmp_path, 9)  # it had eight
-    before = {p: p.read_bytes() for p in run.directory.rglob("*") if p.is_file()}
+    before = contents(run)
     with pytest.raises(RunDirectoryError, match="problems of math are not those") as caught:
         resumed(run)
     assert "\n" not in str(caught.value)
-    assert {p: p.read_bytes() for p in run.directory.rglob("*") if p.is_file()} == before
+    assert contents(run) == before
 
 
 def test_a_changed_rule_is_told_in_one_line(tmp_path: Path) -> None:
@@ -76,9 +84,10 @@ def test_a_changed_rule_is_told_in_one_line(tmp_path: Path) -> None:
     unfinish(run)
     config = RunDirectory(run.directory).config
     config.write_text(config.read_text().replace('rule = "resampling"', 'rule = "spaced"'))
-    with pytest.raises(RunDirectoryError, match="does not fit its config") as caught:
+    with pytest.raises(ConfigError) as caught:
         resumed(run)
-    assert "\n" not in str(caught.value)
+    line = f"{config}: selection.rule was 'resampling' and is 'spaced'; a run that has begun keeps"
+    assert str(caught.value).startswith(line) and "\n" not in str(caught.value)
 
 
 def solved_run(folder: Path) -> Run:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from srpo.checkpoints import checkpoints_of, read_state
+from srpo.checkpoints import newest_state
 from srpo.comparison.plan import Arm, Comparison, differing
 from srpo.config import Config
 from srpo.config_files import load_config
@@ -84,10 +84,10 @@ def state_of(job: Job) -> State:
     """How far a run has come, by its folder alone. Raises `RunDirectoryError` if damaged."""
     if not job.folder.is_dir():
         return State.ABSENT
-    found = checkpoints_of(RunDirectory(job.folder))
-    if not found:
+    state = newest_state(RunDirectory(job.folder))
+    if state is None:
         return State.ABSENT
-    return State.FINISHED if read_state(found[-1]).ending else State.BEGUN
+    return State.FINISHED if state.ending else State.BEGUN
 
 
 def kept_rate(comparison: Comparison, arm: Arm) -> float | None:

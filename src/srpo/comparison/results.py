@@ -117,10 +117,11 @@ def read_course(run: RunDirectory) -> Course:
         raise RunDirectoryError(f"{run.root}: no validation was made; evaluations.jsonl has none")
     ordered = [found[step] for step in sorted(found)]
     domains = [d for d in ordered[0].domains if all(d in e.domains for e in ordered)]
+    taken = _seconds_by_step(run)
     return Course(
         rollouts=tuple(float(e.rollouts_spent) for e in ordered),
         tokens=tuple(float(e.tokens_spent) for e in ordered),
-        seconds=tuple(e.train_s for e in ordered),
+        seconds=tuple(math.fsum(s for n, s in taken.items() if n <= e.step) for e in ordered),
         accuracy={d: tuple(e.domains[d].overall.mean for e in ordered) for d in domains},
     )
 
@@ -131,7 +132,6 @@ def read_run(job: Job) -> RunFigures:
     tests = [e for e in map(evaluation_from, _rows(run)) if e.split == "test"]
     metrics = run.read_metrics()
     last = metrics[-1] if metrics else {}
-    phases = [value for row in metrics for key, value in row.items() if key.startswith("seconds/")]
     groups = [(row["all/groups"] or 0, row["all/signal_frac"] or 0.0) for row in metrics]
     total = sum(count for count, _ in groups)
     return RunFigures(
@@ -142,7 +142,7 @@ def read_run(job: Job) -> RunFigures:
         gradient_share=_gradient_share(metrics),
         rollouts=float(last.get("rollouts/total") or 0),
         tokens=float(last.get("tokens/total") or 0),
-        seconds=math.fsum(value or 0.0 for value in phases),
+        seconds=math.fsum(_seconds_by_step(run).values()),
     )
 
 
@@ -203,6 +203,14 @@ def _rows(run: RunDirectory) -> list[dict[str, object]]:
         return run.read_evaluations()
     except (OSError, json.JSONDecodeError) as error:
         raise RunDirectoryError(f"{run.evaluations}: cannot be read: {error}") from None
+
+
+def _seconds_by_step(run: RunDirectory) -> dict[int, float]:
+    """Wall time of each training step."""
+    return {
+        int(row["step"]): math.fsum(value for name, value in row.items() if name != "step")
+        for row in run.read_times()
+    }
 
 
 def _gradient_share(metrics: Sequence[dict[str, float | int | None]]) -> float | None:

@@ -6,27 +6,11 @@ at before each run is started. What only shows or compares runs is no part of it
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
-import srpo
 from srpo.comparison.plan import Comparison
 from srpo.errors import RunDirectoryError
-
-PACKAGE = Path(srpo.__file__).parent
-SUFFIXES = (".py", ".toml", ".json", ".safetensors")  # code, presets and the embedded model
-LEFT_OUT = ("insight", "comparison")
-
-
-def fingerprint(package: Path = PACKAGE) -> str:
-    """SHA-256 of names and contents of the files that training depends on, 64 hex digits."""
-    digest = hashlib.sha256()
-    for path in sorted(package.rglob("*")):
-        name = path.relative_to(package)
-        if name.parts[0] not in LEFT_OUT and path.suffix in SUFFIXES:
-            digest.update(f"{name.as_posix()}\n".encode())
-            digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()
+from srpo.source import fingerprint
 
 
 def keep_source(comparison: Comparison) -> None:

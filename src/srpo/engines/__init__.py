@@ -64,7 +64,9 @@ class Engine(Protocol):
     def optim_step(self, how: Adam) -> dict[str, float]:
         """Apply one AdamW step with the gradient added so far, and clear it.
 
-        Returns figures about the step, at least `grad_norm` (before clipping).
+        Returns figures about the step, at least `grad_norm` (before clipping). If the gradient,
+        or a logprob of a trained token since the last step, is not finite, nothing changes but
+        that the gradient is cleared, and `grad_norm` is NaN or infinite.
         """
         ...
 

@@ -38,6 +38,7 @@ class ScriptedEngine:
         self._gradient: Table = {}
         self._moments: dict[str, tuple[float, float]] = {}
         self._num_steps = 0
+        self._finite = True  # all logprobs of trained tokens since the last step
         for prompt in self._script:
             self._learn_script(prompt)
 
@@ -61,13 +62,19 @@ class ScriptedEngine:
 
     def forward_backward(self, data: Sequence[Datum], clip: Clip) -> list[list[float]]:
         """See `Engine.forward_backward`. Tokens that no script knows have logprob -inf."""
-        return [self._accumulate(datum, clip) for datum in data]
+        logprobs = [self._accumulate(datum, clip) for datum in data]
+        self._finite &= all(math.isfinite(x) for row in logprobs for x in row)
+        return logprobs
 
     def optim_step(self, how: Adam) -> dict[str, float]:
         """See `Engine.optim_step`: AdamW (arXiv 1711.05101) on every score with a gradient."""
         norm = math.sqrt(
             math.fsum(g * g for scores in self._gradient.values() for g in scores.values())
         )
+        finite, self._finite = self._finite and math.isfinite(norm), True
+        if not finite:
+            self._gradient = {}
+            return {"grad_norm": math.nan}
         limit = how.max_grad_norm or math.inf
         scale = min(1.0, limit / norm) if norm else 1.0
         self._num_steps += 1
@@ -100,7 +107,7 @@ class ScriptedEngine:
         }
         self._moments = {key: (first, second) for key, (first, second) in state["moments"].items()}
         self._num_steps = state["num_steps"]
-        self._gradient = {}
+        self._gradient, self._finite = {}, True
 
     def _learn_script(self, prompt: Tokens) -> None:
         """Enter a prompt's completions, scored so that each is played equally often."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -12,9 +13,16 @@ from typing import Self
 from srpo.errors import RunDirectoryError
 from srpo.history.reading import LedgerReader
 from srpo.history.rows import When
-from srpo.history.schema import STATEMENT_CHARS, VERDICTS, WAIT_S, open_file, transaction
+from srpo.history.schema import (
+    STATEMENT_CHARS,
+    VERDICTS,
+    WAIT_S,
+    commit,
+    open_file,
+    transaction,
+)
 from srpo.selection.rule import Decision, Resampled
-from srpo.types import Group, Problem
+from srpo.types import Group, Json, Problem
 
 CHUNK = 10_000  # rows that are made ready at once
 NUM_MARKS = 12 + len(VERDICTS)
@@ -29,13 +37,21 @@ DECIDED = (
 class Ledger(LedgerReader):
     """One run's ledger. A context manager; `read_only` never writes and needs the file to be."""
 
-    def __init__(self, path: Path, *, read_only: bool = False, wait_s: float = WAIT_S) -> None:
-        """`wait_s`: how long another process's lock is waited for.
+    def __init__(
+        self,
+        path: Path,
+        *,
+        read_only: bool = False,
+        wait_s: float = WAIT_S,
+        commit: Callable[[sqlite3.Connection], None] = commit,
+    ) -> None:
+        """`wait_s`: how long another process's lock is waited for. `commit`: ends a transaction.
 
         Raises `RunDirectoryError` if the file is missing, no ledger, of another schema, damaged,
         locked or not permitted.
         """
         super().__init__(path, open_file(path, read_only=read_only, wait_s=wait_s))
+        self._commit = commit
 
     def __enter__(self) -> Self:
         return self
@@ -54,7 +70,7 @@ class Ledger(LedgerReader):
 
     def add_problems(self, set_name: str, problems: Iterable[Problem]) -> None:
         """Make problems known; those already known stay as they are, and may be in more sets."""
-        with transaction(self._db, self.path):
+        with transaction(self._db, self.path, self._commit):
             for chunk in _chunks(problems):
                 self._add(set_name, chunk)
 
@@ -74,7 +90,7 @@ class Ledger(LedgerReader):
         a stage's first step, what was decided before it: problems that came back as the stage
         began, or are out of play by what another run learned.
         """
-        with transaction(self._db, self.path):
+        with transaction(self._db, self.path, self._commit):
             self._db.execute(
                 "INSERT INTO steps VALUES (?,?,?,?)",
                 (when.step, when.stage, when.epoch, bool(decisions)),
@@ -89,22 +105,37 @@ class Ledger(LedgerReader):
 
         A run that stopped right after them, and goes on from that step, has them again.
         """
-        with transaction(self._db, self.path):
+        with transaction(self._db, self.path, self._commit):
             self._record_events(step, events, once=True)
 
-    def forget_after(self, step: int) -> int:
-        """Remove what happened after `step`; returns how many groups that were.
-
-        Raises `RunDirectoryError` if the ledger does not reach as far as `step`.
-        """
+    def check_reaches(self, step: int) -> None:
+        """Raise `RunDirectoryError` if the ledger ends before `step`."""
         last = self._one("SELECT MAX(step) FROM steps")[0] or 0
         if last < step:
             raise RunDirectoryError(
                 f"{self.path}: ends at step {last}, before step {step} of the newest checkpoint; "
                 "put back the ledger that belongs to this run"
             )
+
+    def rows_after(self, step: int) -> list[dict[str, Json]]:
+        """All that happened after `step`, in plain words, each row with its `kind`."""
+        found: list[dict[str, Json]] = []
+        for kind, table in (
+            ("group", "group_rows"), ("decision", "decision_rows"), ("event", "events")
+        ):  # fmt: skip
+            rows = self._db.execute(f"SELECT * FROM {table} WHERE step > ?", (step,))
+            names = [column[0] for column in rows.description]
+            found += [{"kind": kind, **dict(zip(names, row, strict=True))} for row in rows]
+        return found
+
+    def forget_after(self, step: int) -> int:
+        """Remove what happened after `step`; returns how many groups that were.
+
+        Raises `RunDirectoryError` if the ledger does not reach as far as `step`.
+        """
+        self.check_reaches(step)
         first_epoch = self._one("SELECT MIN(epoch) FROM steps WHERE step > ?", step)[0]
-        with transaction(self._db, self.path):
+        with transaction(self._db, self.path, self._commit):
             count = self._db.execute(
                 "DELETE FROM groups WHERE epoch >= ? AND step > ?", (first_epoch, step)
             ).rowcount

@@ -111,6 +111,21 @@ class LedgerReader:
             "WHERE g.epoch IN (SELECT DISTINCT epoch FROM steps) ORDER BY g.epoch, g.step"
         )
 
+    def by_step(self) -> dict[int, tuple[int, int, tuple[int, ...]]]:
+        """Step -> its epoch, its number of groups, and its rollouts by verdict (`VERDICTS`)."""
+        sums = ", ".join(f"SUM(g.{name})" for name in VERDICTS)
+        rows = self._all(
+            f"SELECT s.step, s.epoch, COUNT(g.step), {sums} FROM steps s "
+            "LEFT JOIN groups g ON g.step = s.step GROUP BY s.step ORDER BY s.step"
+        )
+        return {step: (epoch, groups, tuple(counts)) for step, epoch, groups, *counts in rows}
+
+    def damage(self) -> str | None:
+        """What SQLite finds wrong with the file, in its words; None if nothing."""
+        with clear_errors(self.path):
+            found = str(self._one("PRAGMA quick_check(1)")[0])
+        return None if found == "ok" else found
+
     def turns(self) -> Iterator[tuple[int, str, str, str, bool]]:
         """(epoch, set, problem, decision, at an epoch's end?) of what was decided anew, in order.
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from srpo.errors import RunDirectoryError
+from srpo.errors import FaultError, RunDirectoryError
 from srpo.types import Verdict
 
 SCHEMA_VERSION = 2
@@ -72,6 +72,14 @@ CREATE VIEW decision_rows AS
         JOIN steps s ON s.step = x.step JOIN problems p ON p.key = x.problem
         JOIN words n ON n.key = x.set_name JOIN words w ON w.key = x.decision;
 """
+# what a disk says that takes no more
+UNWRITTEN = (
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR_WRITE,
+    sqlite3.SQLITE_IOERR_FSYNC,
+    sqlite3.SQLITE_IOERR_TRUNCATE,
+    sqlite3.SQLITE_IOERR_SHMSIZE,
+)
 OLD_TABLES = {"problems", "groups", "decisions", "events"}  # of schema 1, which had no stamp
 
 
@@ -102,10 +110,12 @@ def open_file(path: Path, *, read_only: bool, wait_s: float = WAIT_S) -> sqlite3
 
 @contextmanager
 def clear_errors(path: Path) -> Iterator[None]:
-    """Turn what a user can mend into `RunDirectoryError`; a full disk stays what it is."""
+    """Turn what a user can mend into `RunDirectoryError`, and a full disk into `FaultError`."""
     try:
         yield
     except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorcode", 0) in UNWRITTEN:
+            raise FaultError(f"{path}: cannot be written: {error}") from None
         reason = _reason(error)
         if reason is None:
             raise
@@ -114,14 +124,21 @@ def clear_errors(path: Path) -> Iterator[None]:
         raise RunDirectoryError(f"{path}: cannot be opened: {error.strerror}") from None
 
 
+def commit(db: sqlite3.Connection) -> None:
+    """Make a transaction durable."""
+    db.execute("COMMIT")
+
+
 @contextmanager
-def transaction(db: sqlite3.Connection, path: Path) -> Iterator[None]:
+def transaction(
+    db: sqlite3.Connection, path: Path, commit: Callable[[sqlite3.Connection], None] = commit
+) -> Iterator[None]:
     """All of it or nothing. Raises `RunDirectoryError` if another process keeps the file locked."""
     with clear_errors(path):
         db.execute("BEGIN IMMEDIATE")
         try:
             yield
-            db.execute("COMMIT")
+            commit(db)
         except BaseException:
             if db.in_transaction:
                 db.execute("ROLLBACK")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,7 @@ class LocalEngine:
         self._device: torch.device = next(model.parameters()).device
         self._network: AnyNetwork = network_of(model, dtype)
         self._optimizer = torch.optim.AdamW(model.parameters(), lr=0.0)
+        self._finite = True  # all logprobs of trained tokens since the last step
 
     def sample(
         self,
@@ -59,17 +62,22 @@ class LocalEngine:
 
     def forward_backward(self, data: Sequence[Datum], clip: Clip) -> list[list[float]]:
         """See `Engine.forward_backward`."""
-        return accumulate(self._network, data, clip, self._micro_batch_tokens)
+        logprobs = accumulate(self._network, data, clip, self._micro_batch_tokens)
+        self._finite &= all(map(math.isfinite, chain.from_iterable(logprobs)))
+        return logprobs
 
     def optim_step(self, how: Adam) -> dict[str, float]:
         """See `Engine.optim_step`. Parameters without a gradient stay as they are."""
+        limit = how.max_grad_norm or float("inf")
+        norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit))
+        if not self._finite or not math.isfinite(norm):
+            self._clear()
+            return {"grad_norm": math.nan if math.isfinite(norm) else norm}
         for group in self._optimizer.param_groups:
             group.update(lr=how.lr, betas=how.betas, eps=how.eps, weight_decay=how.weight_decay)
-        limit = how.max_grad_norm or float("inf")
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit)
         self._optimizer.step()
-        self._optimizer.zero_grad(set_to_none=True)
-        return {"grad_norm": float(norm)}
+        self._clear()
+        return {"grad_norm": norm}
 
     def save(self, name: str) -> str:
         """Write `folder/name`: the model in Hugging Face format, and the optimizer's moments.
@@ -89,7 +97,7 @@ class LocalEngine:
         """See `Engine.load`. Raises `ModelError` if `ref` is not a checkpoint of this model."""
         folder = Path(ref)
         load_weights_into(self.model, folder)
-        self._optimizer.zero_grad(set_to_none=True)
+        self._clear()
         self._optimizer.state.clear()
         if not (folder / OPTIMIZER_FILE).is_file():
             raise ModelError(f"{folder}: {OPTIMIZER_FILE} is missing; not a checkpoint of srpo")
@@ -100,6 +108,10 @@ class LocalEngine:
                     "step": moments[f"{name}.step"].cpu(),
                     **{kind: moments[f"{name}.{kind}"] for kind in MOMENTS},
                 }
+
+    def _clear(self) -> None:
+        self._optimizer.zero_grad(set_to_none=True)
+        self._finite = True
 
     def _moments(self) -> dict[str, torch.Tensor]:
         tensors = {}

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import torch
 import transformers
+from huggingface_hub import try_to_load_from_cache
 
 from srpo.config import Config
 from srpo.engines import OpenModel
 from srpo.engines.local import LocalEngine
-from srpo.engines.local.loading import load_model, load_tokenizer, pick_device
+from srpo.engines.local.loading import find_model, load_model, load_tokenizer, pick_device
+from srpo.source import edge_digests
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 BYTES_PER_WEIGHT = 12  # of a checkpoint: a weight and its two moments, all in float32
@@ -44,5 +46,20 @@ def open_local(config: Config, folder: Path) -> OpenModel:
         "device": str(device),
         "threads": torch.get_num_threads(),
         "weights": num_weights,
+        "model_files": _digests(config.model.name),
     }
     return OpenModel(engine, tokenizer, BYTES_PER_WEIGHT * num_weights, facts)
+
+
+def _digests(name: str) -> dict[str, str]:
+    """What tells a model from another of its name: digests of its files, as far as they are here.
+
+    A hub name is looked up in the cache that it was just loaded from.
+    """
+    place = Path(find_model(name))
+    if not place.is_dir():
+        cached = try_to_load_from_cache(name, "config.json")
+        if not isinstance(cached, str):
+            return {}
+        place = Path(cached).parent
+    return edge_digests(p for p in place.iterdir() if p.suffix in (".json", ".safetensors"))

@@ -2,84 +2,116 @@
 
     RUN/config.toml                    the resolved config: the only place a number lives
     RUN/environment.json               versions, machine, device, hashes of the problem sets
+    RUN/attempts.jsonl                 one line each time the run was begun or gone on with
+    RUN/lock                           held by the process that trains
     RUN/history.jsonl                  what another run's ledger knew at the start: a line an epoch
-    RUN/metrics.jsonl                  one line a step
+    RUN/metrics.jsonl                  one line a step: nothing in it depends on the clock
+    RUN/times.jsonl                    one line a step: its seconds, phase by phase
     RUN/rollouts/epoch_001/step_000012.jsonl   one line a rollout
     RUN/ledger.sqlite                  the prompt ledger
     RUN/checkpoints/step_000040/       model, tokenizer and config in Hugging Face format,
-                                       optimizer.safetensors, trainer.json
+                                       optimizer.safetensors, trainer.json (state and checksums)
     RUN/evaluations.jsonl              one line an evaluation on held-out problems
     RUN/second_opinions.jsonl          one line a step in which another grader was asked
+    RUN/set_aside/attempt_001/         what an attempt did after the checkpoint that the next one
+                                       began at: the same names, ledger.jsonl for its ledger rows
+    RUN/faults/step_000012.jsonl       the rollouts of a step whose numbers were not finite
     RUN/report.json, report.txt, curve.png     written at the end
 
-Everything may be read while the run goes on.
+Everything may be read while the run goes on. Two runs of the same config on the same machine are
+equal byte by byte but for environment.json, attempts.jsonl, lock and times.jsonl (and the pages of
+ledger.sqlite, though not its rows).
 """
 
 from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from srpo.errors import RunDirectoryError
+from srpo.rundir.disk import Disk
+from srpo.rundir.rows import line_of, read_rows, rollout_lines
 from srpo.types import Group
 
-SCHEMA = 1
+LOCK = "lock"
 
 
 class RunDirectory:
-    """The files of one run."""
+    """The files of one run. `disk` is what all writes go through."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, disk: Disk | None = None) -> None:
         self.root = root
+        self.disk = disk or Disk()
         self.config = root / "config.toml"
         self.environment = root / "environment.json"
+        self.attempts = root / "attempts.jsonl"
+        self.lock = root / LOCK
         self.history = root / "history.jsonl"
         self.metrics = root / "metrics.jsonl"
+        self.times = root / "times.jsonl"
         self.evaluations = root / "evaluations.jsonl"
         self.opinions = root / "second_opinions.jsonl"
         self.rollouts = root / "rollouts"
         self.ledger = root / "ledger.sqlite"
         self.checkpoints = root / "checkpoints"
+        self.set_aside = root / "set_aside"
+        self.faults = root / "faults"
         self.report_json = root / "report.json"
         self.report_text = root / "report.txt"
         self.curve = root / "curve.png"
 
+    @property
+    def by_step(self) -> tuple[Path, ...]:
+        """Files of lines that each belong to a step."""
+        return (self.metrics, self.times, self.evaluations, self.opinions)
+
     @classmethod
     def create(
-        cls, root: Path, config_toml: str, environment: Mapping[str, object]
+        cls,
+        root: Path,
+        config_toml: str,
+        environment: Mapping[str, object],
+        disk: Disk | None = None,
     ) -> RunDirectory:
-        """Make a new run directory.
+        """Make a new run directory; its config comes last, and without it there is no run.
 
-        Raises `RunDirectoryError` if `root` exists and is not an empty folder, or cannot be made.
+        Raises `RunDirectoryError` if `root` is taken (`check_new`), or cannot be made.
         """
         cls.check_new(root)
-        run = cls(root)
+        run = cls(root, disk)
         try:
-            run.rollouts.mkdir(parents=True)
-            run.checkpoints.mkdir()
-            run.config.write_text(config_toml, encoding="utf-8")
-            run.environment.write_text(json.dumps(environment, indent=2) + "\n", encoding="utf-8")
+            run.rollouts.mkdir(parents=True, exist_ok=True)
+            run.checkpoints.mkdir(exist_ok=True)
         except OSError as error:
             raise RunDirectoryError(f"{root}: cannot be written: {error.strerror}") from None
+        run.disk.write(run.environment, json.dumps(environment, indent=2) + "\n")
+        run.disk.write(run.config, config_toml)
         return run
 
-    @staticmethod
-    def check_new(root: Path) -> None:
-        """Raise `RunDirectoryError` if `root` exists and is not an empty folder."""
-        if root.exists() and (not root.is_dir() or any(root.iterdir())):
+    @classmethod
+    def check_new(cls, root: Path) -> None:
+        """Raise `RunDirectoryError` if `root` exists, unless it is empty or a run half made."""
+        run = cls(root)
+        begun = {run.lock.name, run.environment.name, run.rollouts.name, run.checkpoints.name}
+        if not root.exists():
+            return
+        if not root.is_dir() or any(
+            path.name.removesuffix(".partial") not in begun
+            or (path.is_dir() and any(path.iterdir()))
+            for path in root.iterdir()
+        ):
             raise RunDirectoryError(
                 f"{root}: already exists; choose another --out, or go on with --resume {root}"
             )
 
     @classmethod
-    def open(cls, root: Path) -> RunDirectory:
+    def open(cls, root: Path, disk: Disk | None = None) -> RunDirectory:
         """An existing run directory. Raises `RunDirectoryError` if `root` is not one."""
-        run = cls(root)
+        run = cls(root, disk)
         if not root.is_dir():
             raise RunDirectoryError(f"{root}: no such run directory")
         if not run.config.is_file():
@@ -100,65 +132,60 @@ class RunDirectory:
 
     def write_history(self, epochs: Iterable[Mapping[str, tuple[int, int]]]) -> None:
         """Another run's history, epoch by epoch: problem -> (correct, gradable). Whole or not."""
-        aside = self.history.with_suffix(".partial")
-        with aside.open("w", encoding="utf-8") as file:
-            for epoch in epochs:
-                file.write(_line(epoch))
-        aside.replace(self.history)
+        self.disk.write(self.history, "".join(line_of(epoch) for epoch in epochs))
 
     def read_history(self) -> Iterator[dict[str, tuple[int, int]]]:
         """What `write_history` wrote, in its order; nothing if it was never called."""
-        for row in _read_lines(self.history):
+        for row in read_rows(self.history):
             yield {
                 problem_id: (correct, gradable) for problem_id, (correct, gradable) in row.items()
             }
 
     def append_metrics(self, row: Mapping[str, object]) -> None:
         """One more line of metrics."""
-        _append(self.metrics, row)
+        self.disk.append(self.metrics, line_of(row))
+
+    def append_times(self, row: Mapping[str, object]) -> None:
+        """One more line of seconds."""
+        self.disk.append(self.times, line_of(row))
 
     def append_evaluation(self, row: Mapping[str, object]) -> None:
         """One more line of held-out accuracy."""
-        _append(self.evaluations, row)
+        self.disk.append(self.evaluations, line_of(row))
 
     def append_opinions(self, row: Mapping[str, object]) -> None:
         """One more line of what another grader said: step, number asked, disagreements."""
-        _append(self.opinions, row)
+        self.disk.append(self.opinions, line_of(row))
+
+    def rollouts_of(self, step: int, epoch: int) -> Path:
+        """The file of a step's rollouts."""
+        return self.rollouts / f"epoch_{epoch:03d}" / f"step_{step:06d}.jsonl"
 
     def write_rollouts(self, step: int, epoch: int, groups: Iterable[Group]) -> None:
         """All rollouts of a step, one line each, in the order of the groups."""
-        path = self.rollouts / f"epoch_{epoch:03d}" / f"step_{step:06d}.jsonl"
-        path.parent.mkdir(exist_ok=True)
-        lines = [
-            json.dumps(row, ensure_ascii=False, separators=(",", ":"))
-            for group in groups
-            for row in _rollout_rows(group)
-        ]
-        path.write_text("\n".join(lines) + "\n" if lines else "", encoding="utf-8")
+        self.disk.write(self.rollouts_of(step, epoch), "".join(rollout_lines(iter(groups))))
+
+    def write_fault(self, step: int, groups: Iterable[Group]) -> Path:
+        """The rollouts of a step that went wrong, beside those of all steps. Returns the file."""
+        path = self.faults / f"step_{step:06d}.jsonl"
+        self.disk.write(path, "".join(rollout_lines(iter(groups))))
+        return path
 
     def read_metrics(self) -> list[dict[str, float | int | None]]:
         """Every whole line of metrics, in order; none if the run has not begun."""
-        return list(_read_lines(self.metrics))
+        return list(read_rows(self.metrics))
+
+    def read_times(self) -> list[dict[str, float]]:
+        """Every whole line of seconds, in order: step, and seconds by phase."""
+        return list(read_rows(self.times))
 
     def read_evaluations(self) -> list[dict[str, Any]]:
         """Every whole line of held-out accuracy, in order."""
-        return list(_read_lines(self.evaluations))
+        return list(read_rows(self.evaluations))
 
     def read_opinions(self) -> list[dict[str, Any]]:
         """Every whole line of what another grader said, in order."""
-        return list(_read_lines(self.opinions))
-
-    def forget_after(self, step: int) -> None:
-        """Remove the lines and rollouts of later steps, for a resumed run."""
-        for path in (self.metrics, self.evaluations, self.opinions):
-            kept = [row for row in _read_lines(path) if row["step"] <= step]
-            if path.exists():
-                aside = path.with_suffix(".partial")
-                aside.write_text("".join(_line(row) for row in kept), encoding="utf-8")
-                aside.replace(path)
-        for path in self.rollouts.glob("epoch_*/step_*.jsonl"):
-            if int(path.stem.removeprefix("step_")) > step:
-                path.unlink()
+        return list(read_rows(self.opinions))
 
 
 def next_free(parent: Path, name: str) -> Path:
@@ -184,45 +211,3 @@ def check_space(root: Path, needed_bytes: int) -> None:
 
 def _mib(size_bytes: int) -> str:
     return f"{math.ceil(size_bytes / 2**20)} MiB"
-
-
-def _append(path: Path, row: Mapping[str, object]) -> None:
-    with path.open("a", encoding="utf-8") as file:
-        file.write(_line(row))
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _line(row: Mapping[str, object]) -> str:
-    return json.dumps(row, separators=(",", ":")) + "\n"
-
-
-def _read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    if not path.exists():
-        return
-    with path.open(encoding="utf-8") as file:
-        for line in file:
-            if line.endswith("\n"):  # a last line without its end is still being written
-                yield json.loads(line)
-
-
-def _rollout_rows(group: Group) -> Iterator[dict[str, object]]:
-    for number, rollout in enumerate(group.rollouts):
-        yield {
-            "schema": SCHEMA,
-            "problem": group.problem.id,
-            "domain": group.problem.domain,
-            "level": group.problem.level,
-            "rollout": number,
-            "policy_version": group.policy_version,
-            "verdict": rollout.verdict.value if rollout.verdict else None,
-            "note": rollout.note,
-            "parts": rollout.parts,
-            "reward": rollout.reward,
-            "reward_parts": rollout.reward_parts,
-            "advantage": rollout.advantage,
-            "stop_reason": rollout.stop_reason,
-            "text": rollout.text,
-            "tokens": rollout.tokens,
-            "sampler_logprobs": [round(value, 6) for value in rollout.sampler_logprobs],
-        }

@@ -1,0 +1,145 @@
+"""Going on with a run: from its newest whole checkpoint, as if it had never stopped.
+
+What was done after that checkpoint is set aside and done again. What has changed since is refused
+or announced by its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from srpo.changes import announced, check_model, check_settings
+from srpo.checkpoints import RunState, newest_whole, read_state
+from srpo.config import Config, StageConfig
+from srpo.config_files import Setting, dump, load_config, settings_of
+from srpo.engines import ModelOpener
+from srpo.errors import RunDirectoryError
+from srpo.rundir import RunDirectory
+from srpo.rundir.attempts import (
+    Attempt,
+    attempts_of,
+    describe_moved,
+    record_attempt,
+    set_aside_after,
+)
+from srpo.schedule import Switch, share_spent
+from srpo.session import Session, facts_of, open_session
+from srpo.source import code_digests
+from srpo.types import Json
+from srpo.watcher import Watcher
+
+
+@dataclass(frozen=True, slots=True)
+class Resumable:
+    """A run that exists, looked at but not touched: where it can go on, and how."""
+
+    run: RunDirectory
+    config: Config
+    state: RunState  # of the newest whole checkpoint; a new one if there is none
+    checkpoint: Path | None
+    damaged: dict[Path, str]  # newer checkpoints, and what is wrong with each
+    attempts: list[Attempt]
+    announced: list[str]  # settings that have changed
+
+    @property
+    def over(self) -> bool:
+        """Whether it reached its declared end, and the config declares no later one since."""
+        return bool(self.state.ending) and not (
+            self.announced and _has_more(self.config, self.state)
+        )
+
+
+def look_at(run: RunDirectory, settings: Sequence[Setting]) -> Resumable:
+    """Read a run directory. Nothing is written.
+
+    Raises `RunDirectoryError` if it is none or cannot be gone on with, `ConfigError` if a setting
+    has changed that may not.
+    """
+    config = load_config(run.config, settings).config
+    checkpoint, damaged = newest_whole(run)
+    if damaged and checkpoint is None:
+        raise RunDirectoryError(
+            f"{next(iter(damaged.values()))}; no other checkpoint is whole: put back a copy of "
+            f"one, or remove {run.checkpoints} to begin at step 0"
+        )
+    state = read_state(checkpoint) if checkpoint else RunState()
+    attempts = attempts_of(run)
+    said = []
+    if attempts:
+        now = plain_settings(config)
+        said = check_settings(attempts[-1].settings, now, str(run.config), state.stage)
+    return Resumable(run, config, state, checkpoint, damaged, attempts, said)
+
+
+def open_resumed(found: Resumable, watcher: Watcher, open_model: ModelOpener) -> Session:
+    """Open a run that exists where it can go on, with all later lines and files set aside."""
+    run, state = found.run, found.state
+    session = open_session(found.config, lambda _: run, run.root, watcher, open_model)
+    facts, code = facts_of(session.model_facts), code_digests()
+    said = list(found.announced)
+    if found.attempts:
+        before = found.attempts[-1]
+        check_model(str(run.root), before.facts, facts)
+        said += announced(before.facts, facts, before.code, code)
+    session.ledger.check_reaches(state.step)
+    if found.checkpoint is not None:
+        session.state = state
+        session.engine.load(str(found.checkpoint))
+        session.restore(found.checkpoint)
+        state.ending = ""
+    moved = set_aside_after(run, session.ledger, state.step, list(found.damaged))
+    if found.announced:
+        run.disk.write(run.config, dump(found.config))
+    number = len(found.attempts) + 1
+    settings = plain_settings(found.config)
+    record_attempt(run, Attempt(number, state.step, settings, code, facts, moved, tuple(said)))
+    _tell(found, watcher, said, moved)
+    return session
+
+
+def plain_settings(config: Config) -> dict[str, Json]:
+    """Every setting by its dotted name, as JSON reads it back."""
+    return {
+        name: list(value) if isinstance(value, tuple) else value  # type: ignore[misc]
+        for name, value in settings_of(config).items()
+    }
+
+
+def first_attempt(session: Session) -> None:
+    """Write down how a new run begins."""
+    facts = facts_of(session.model_facts)
+    settings = plain_settings(session.config)
+    record_attempt(session.run, Attempt(1, 0, settings, code_digests(), facts))
+
+
+def switch_of(stage: StageConfig, config: Config) -> Switch:
+    """What ends a stage."""
+    return Switch(stage.steps, stage.epochs, stage.plateau_steps, config.selection.idle_epochs)
+
+
+def _has_more(config: Config, state: RunState) -> bool:
+    """Whether a run that had ended is to go on, by what its config says now."""
+    budget = config.budget
+    spent = share_spent(
+        [(budget.rollouts, state.total_rollouts), (budget.tokens, state.total_tokens)]
+    )
+    if state.stage < len(config.stage):
+        return (spent or 0.0) < 1.0
+    ended = switch_of(config.stage[-1], config).reason(state.progress)
+    return ended is None and (spent or 0.0) < 1.0
+
+
+def _tell(
+    found: Resumable, watcher: Watcher, said: Sequence[str], moved: Mapping[str, int]
+) -> None:
+    for wrong in found.damaged.values():
+        watcher.note(f"{wrong}; going on from the checkpoint before it")
+    for text in said:
+        watcher.note(f"changed since the run was last trained: {text}")
+    watcher.note(f"resumed after step {found.state.step}")
+    folder = found.run.set_aside / f"attempt_{max(1, len(found.attempts)):03d}"
+    text = describe_moved(moved, folder)
+    if text:
+        watcher.note(f"{text}; these steps are made again")

@@ -1,0 +1,132 @@
+"""Every write of a run goes through here: on disk when the call returns, or one clear error.
+
+This is also the place where a test lets a disk be full, read-only, or slow: `train(disk=...)`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from srpo.errors import FaultError
+
+# libraries that write files themselves hide the number of the error in a text
+FULL = ("No space left", "disk is full", "Disk quota exceeded")
+
+
+class Disk:
+    """The file system, as a run writes to it. `FaultError` if it cannot be done."""
+
+    def append(self, path: Path, text: str) -> None:
+        """Add whole lines to a file; if that fails half of the way, none of them stays."""
+        with reported(path):
+            size = path.stat().st_size if path.exists() else 0
+            try:
+                with path.open("a", encoding="utf-8") as file:
+                    file.write(text)
+                    file.flush()
+                    os.fsync(file.fileno())
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    os.truncate(path, size)
+                raise
+
+    def write(self, path: Path, text: str) -> None:
+        """A whole file in place of what was there, or all as it was. Makes its folder."""
+        aside = path.with_name(path.name + ".partial")
+        with reported(path):
+            path.parent.mkdir(exist_ok=True)
+            try:
+                with aside.open("w", encoding="utf-8") as file:
+                    file.write(text)
+                    file.flush()
+                    os.fsync(file.fileno())
+                aside.replace(path)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    aside.unlink(missing_ok=True)
+                raise
+            _sync(path.parent)
+
+    @contextmanager
+    def filled(self, folder: Path) -> Iterator[None]:
+        """Files that a library writes into a new, empty `folder`; if that fails, none stays."""
+        with reported(folder):
+            try:
+                _remove(folder)
+                folder.mkdir()
+                yield
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    _remove(folder)
+                raise
+
+    def commit(self, path: Path, db: sqlite3.Connection) -> None:
+        """What was written to the database at `path` since its transaction began is durable."""
+        with reported(path):
+            if not path.exists():  # it could be written for ever, and nobody would find it again
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+            db.execute("COMMIT")
+
+    def sync(self, path: Path) -> None:
+        """A file's or folder's own bytes are on disk when this returns."""
+        with reported(path):
+            _sync(path)
+
+    def rename(self, old: Path, new: Path) -> None:
+        """Give a file or folder another name, in a folder that exists."""
+        with reported(new):
+            old.rename(new)
+            _sync(new.parent)
+
+    def remove(self, path: Path) -> None:
+        """Remove a file, or a folder with all in it, if it is there."""
+        with reported(path):
+            _remove(path)
+
+
+@contextmanager
+def reported(path: Path) -> Iterator[None]:
+    """Turn an error of the file system into one line that names the path.
+
+    What already names its own, and what has nothing to do with files, stays as it is.
+    """
+    try:
+        yield
+    except FaultError:
+        raise
+    except Exception as error:
+        reason = fault_of(error)
+        if reason is None:
+            raise
+        raise FaultError(f"{path}: cannot be written: {reason}") from error
+
+
+def fault_of(error: Exception) -> str | None:
+    """What is wrong with the disk, in words; None if the error is of another kind."""
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    if any(text in str(error) for text in FULL):
+        return os.strerror(errno.ENOSPC)
+    return None
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,202 @@
+"""What may change between two attempts at a run, what may not, and how either is said."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from srpo.changes import announced, check_model, check_settings
+from srpo.config_files import Setting
+from srpo.errors import ConfigError, RunDirectoryError
+from srpo.rundir import RunDirectory
+from srpo.rundir.attempts import attempts_of
+from srpo.source import edge_digests
+from srpo.trainer import Run, train
+from tests.unit.test_trainer import RIGHT, WRONG, Notes, config_of, opener
+
+THEN: dict[str, object] = {
+    "seed": 1,
+    "model.threads": 0,
+    "checkpoint.every_steps": 20,
+    "stage.1.steps": 4,
+    "stage.2.steps": 8,
+    "stage.2.learning_rate": 1e-4,
+    "budget.tokens": 0,
+}
+
+
+def check(stage: int = 2, **now: object) -> list[str]:
+    renamed = {name.replace("__", "."): value for name, value in now.items()}
+    return check_settings(THEN, THEN | renamed, "R/config.toml", stage)
+
+
+def test_how_long_how_often_and_how_fast_may_change() -> None:
+    assert check() == []
+    assert check(stage__2__steps=16) == ["stage.2.steps was 8 and is 16"]
+    assert check(checkpoint__every_steps=5, budget__tokens=9) == [
+        "checkpoint.every_steps was 20 and is 5",
+        "budget.tokens was 0 and is 9",
+    ]
+    assert check(model__threads=2) == [
+        "model.threads was 0 and is 2",
+        "the model computes in another order now: last bits may differ",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("now", "line"),
+    [
+        ({"seed": 2}, "R/config.toml: seed was 1 and is 2; a run that has begun keeps it"),
+        (
+            {"stage__2__learning_rate": 2e-4},
+            "R/config.toml: stage.2.learning_rate was 0.0001 and is 0.0002; a run",
+        ),
+        # the first stage is over: its length is settled
+        ({"stage__1__steps": 5}, "R/config.toml: stage.1.steps was 4 and is 5; a run"),
+        ({"new__one": 5}, "R/config.toml: new.one was None and is 5; a run"),
+    ],
+)
+def test_what_decides_what_is_learned_may_not(now: dict[str, Any], line: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        check(**now)
+    assert str(caught.value).startswith(line) and "\n" not in str(caught.value)
+
+
+def test_every_setting_that_may_not_has_its_line() -> None:
+    with pytest.raises(ConfigError) as caught:
+        check(seed=2, stage__1__steps=5, checkpoint__every_steps=5)
+    assert [line.split()[1] for line in str(caught.value).splitlines()] == ["seed", "stage.1.steps"]
+
+
+def test_another_model_is_refused_by_the_names_of_its_files() -> None:
+    then = {"model_files": {"config.json": "a", "model.safetensors": "b"}}
+    check_model("R", then, then)
+    check_model("R", {}, then)  # an engine that tells nothing of files
+    now = {"model_files": {"config.json": "a", "model.safetensors": "c", "extra.json": "d"}}
+    with pytest.raises(RunDirectoryError) as caught:
+        check_model("R", then, now)
+    assert str(caught.value) == (
+        "R: the model is not the one that the run began with (model.safetensors, extra.json "
+        "changed); put it back, or begin a new run"
+    )
+
+
+def test_code_and_libraries_are_announced() -> None:
+    facts = {"srpo": "0.1", "torch": "2.12", "model_files": {"a": "1"}}
+    code = {"trainer.py": "1", "types.py": "2"}
+    assert announced(facts, facts, code, code) == []
+    said = announced(
+        facts, facts | {"torch": "2.13"}, code, code | {"types.py": "3", "new.py": "4"}
+    )
+    assert said == [
+        "torch was 2.12 and is 2.13",
+        "srpo itself has changed (types.py, new.py)",
+        "what follows may differ from what the run would have been",
+    ]
+
+
+def test_a_file_is_told_apart_by_its_size_its_beginning_and_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    found = set()
+    for data in (
+        b"a" * 3_000_000,
+        b"a" * 3_000_001,
+        b"b" + b"a" * 2_999_999,
+        b"a" * 2_999_999 + b"b",
+    ):
+        path.write_bytes(data)
+        found.add(edge_digests([path])["model.safetensors"])
+    assert len(found) == 4
+
+
+# --- a run --------------------------------------------------------------------------------------
+
+
+def trained(folder: Path, **changes: Any) -> Run:
+    config = config_of(folder, stage={"epochs": None, "steps": 2}, **changes)
+    return train(config, folder / "r", open_model=opener([RIGHT, WRONG]))
+
+
+def resumed(run: Run, *settings: Setting) -> tuple[Run, list[str]]:
+    notes = Notes()
+    again = train(
+        resume=run.directory, settings=settings, watcher=notes, open_model=opener([RIGHT, WRONG])
+    )
+    return again, notes.notes
+
+
+def test_a_run_that_is_over_goes_on_when_it_is_given_more_steps(tmp_path: Path) -> None:
+    run = trained(tmp_path)
+    again, notes = resumed(run, Setting("stage.1.steps", "--set", 4))
+    assert (
+        again.finished
+        and "changed since the run was last trained: stage.1.steps was 2 and is 4" in notes
+    )
+    assert [row["step"] for row in RunDirectory(run.directory).read_metrics()] == [1, 2, 3, 4]
+    # as if it had been told so from the beginning
+    (tmp_path / "other").mkdir()
+    config = config_of(tmp_path, stage={"epochs": None, "steps": 4})
+    whole = train(config, tmp_path / "whole", open_model=opener([RIGHT, WRONG]))
+    policies = [(r.checkpoint / "policy.json").read_text() for r in (again, whole)]
+    assert policies[0] == policies[1]
+    attempts = attempts_of(RunDirectory(run.directory))
+    assert [attempt.settings["stage.1.steps"] for attempt in attempts] == [2, 4]
+    assert attempts[1].announced == ("stage.1.steps was 2 and is 4",)
+    # and now it is over again, by its own config
+    assert resumed(again)[1] == [f"{run.directory}: this run is over. {again.ending}"]
+
+
+def test_a_run_that_is_over_and_has_no_more_to_do_stays_over(tmp_path: Path) -> None:
+    run = trained(tmp_path)
+    before = (run.directory / "attempts.jsonl").read_bytes()
+    _, notes = resumed(run, Setting("checkpoint.keep_last", "--set", 1))
+    assert notes == [f"{run.directory}: this run is over. {run.ending}"]
+    assert (run.directory / "attempts.jsonl").read_bytes() == before
+
+
+def test_a_setting_that_may_not_change_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
+    run = trained(tmp_path)
+    before = {
+        p: p.read_bytes() for p in run.directory.rglob("*") if p.name != "lock" and p.is_file()
+    }
+    with pytest.raises(ConfigError, match="seed was 1 and is 7"):
+        resumed(run, Setting("seed", "--set", 7))
+    with pytest.raises(ConfigError, match="unknown setting sead; did you mean seed"):
+        resumed(run, Setting("sead", "--set", 7))
+    assert before == {p: p.read_bytes() for p in before}
+
+
+def test_other_code_is_announced_by_the_names_of_its_files(tmp_path: Path) -> None:
+    run = trained(tmp_path)
+    path = run.directory / "attempts.jsonl"
+    row = json.loads(path.read_text())
+    row["code"]["trainer.py"] = "another"
+    path.write_text(json.dumps(row) + "\n")
+    _, notes = resumed(run, Setting("stage.1.steps", "--set", 3))
+    assert "changed since the run was last trained: srpo itself has changed (trainer.py)" in notes
+
+
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(tmp_path: Path) -> None:
+    run = trained(tmp_path, checkpoint={"every_steps": 1, "keep_last": 9})
+    whole = (run.checkpoint / "policy.json").read_bytes()
+    (run.checkpoint / "policy.json").write_bytes(whole[:-3])
+    again, notes = resumed(run)
+    assert any(
+        note.startswith(f"{run.checkpoint}/policy.json: damaged") and "before it" in note
+        for note in notes
+    )
+    assert (again.checkpoint / "policy.json").read_bytes() == whole
+    aside = run.directory / "set_aside" / "attempt_001" / "checkpoints" / run.checkpoint.name
+    assert (aside / "policy.json").read_bytes() == whole[:-3]
+    assert again.finished
+
+
+def test_if_no_checkpoint_is_whole_nothing_is_begun_anew_in_silence(tmp_path: Path) -> None:
+    run = trained(tmp_path)
+    (run.checkpoint / "policy.json").unlink()
+    with pytest.raises(RunDirectoryError, match="no other checkpoint is whole") as caught:
+        resumed(run)
+    assert "\n" not in str(caught.value) and "policy.json: missing" in str(caught.value)
