@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from srpo.evaluation import evaluate
 from srpo.figures import evaluation_row
-from srpo.rollouts import derive_seed
+from srpo.rollouts import derive_seed, sample_groups
 from srpo.schedule import crosses
 from srpo.session import Session
-from srpo.types import Sampling, Split
+from srpo.types import Group, Problem, Sampling, Split
 
 
 def evaluate_first(s: Session) -> None:
@@ -18,6 +19,13 @@ def evaluate_first(s: Session) -> None:
         _evaluate(s, "test")
     if _watches(s):
         _evaluate(s, "validation")
+
+
+def evaluate_as_due(s: Session) -> None:
+    """As a run goes on: what was due after its last step, if a signal came before it was made."""
+    last = next((row for row in s.run.read_metrics() if row["step"] == s.state.step), None)
+    if last is not None:
+        evaluate_along_the_way(s, int(last["tokens/step"] or 0))
 
 
 def evaluate_along_the_way(s: Session, step_tokens: int) -> None:
@@ -59,18 +67,23 @@ def _evaluate(s: Session, split: Split) -> None:
     read = {(row["split"], row["step"]) for row in s.run.read_evaluations()}
     if not problems or not how.samples or (split, s.state.step) in read:
         return
+    sampling = Sampling(
+        max_tokens=s.config.stage[-1].max_completion_tokens,
+        stop_ids=s.prompter.stop_ids,
+        seed=derive_seed(s.config.seed, "evaluation"),
+        temperature=how.temperature,
+    )
+
+    def draw(some: Sequence[Problem]) -> list[Group]:
+        with s.while_drawing():
+            return sample_groups(
+                s.engine, s.prompter, some, how.samples, sampling, policy_version=s.state.step
+            )
+
     evaluation = evaluate(
         problems,
-        how.samples,
-        Sampling(
-            max_tokens=s.config.stage[-1].max_completion_tokens,
-            stop_ids=s.prompter.stop_ids,
-            seed=derive_seed(s.config.seed, "evaluation"),
-            temperature=how.temperature,
-        ),
-        step=s.state.step,
-        engine=s.engine,
-        prompter=s.prompter,
+        s.state.step,
+        draw=draw,
         grade=lambda groups: s.grade(groups, s.config.stage[-1]),
         watcher=s.watcher,
     )

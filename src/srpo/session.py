@@ -90,8 +90,9 @@ class Session:
         """
         if self.given_up:
             return self.state
-        begun = self.selection is not None and self.state.progress.steps
-        self.state.selection = self.selection.state_dict() if self.selection and begun else None
+        if self.selection is not None:  # a run that was just resumed has not opened it yet
+            begun = self.state.progress.steps > 0
+            self.state.selection = self.selection.state_dict() if begun else None
         self.state.grader = self.grader.state_dict()
         if self.config.reuse.prefixes:
             self.state.answers = self.answers.state_dict()
@@ -103,10 +104,13 @@ class Session:
         self.step_start = replace(self.snapshot()), drafts
 
     def give_up_step(self) -> None:
-        """Back to where the step began: its rollouts are forgotten; no weight has changed yet."""
-        assert self.step_start is not None
-        self.state, self.drafts = self.step_start
-        self.given_up = True
+        """Back to where the step in hand began, if there is one: its rollouts are forgotten.
+
+        No weight has changed yet.
+        """
+        if self.step_start is not None:
+            self.state, self.drafts = self.step_start
+            self.given_up = True
 
     def restore(self, checkpoint: Path) -> None:
         """Go on with what was counted and remembered. RunDirectoryError if it cannot be read."""

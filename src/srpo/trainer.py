@@ -19,7 +19,12 @@ from srpo.errors import FaultError
 from srpo.figures import Evaluation, evaluation_from
 from srpo.finish import write_report
 from srpo.health import DriftedError, check_skipped
-from srpo.held_out import evaluate_along_the_way, evaluate_first, evaluate_last
+from srpo.held_out import (
+    evaluate_along_the_way,
+    evaluate_as_due,
+    evaluate_first,
+    evaluate_last,
+)
 from srpo.interrupts import DrawingStopped, Interrupts
 from srpo.recording import close_step, tell_revived, timed
 from srpo.resuming import first_attempt, look_at, open_resumed, switch_of
@@ -138,7 +143,7 @@ def _target(
 
 
 def _run(s: Session, interrupts: Interrupts) -> Run:
-    """Evaluate, train, evaluate, report."""
+    """Train to the end, or as far as it goes, and save; report at the end."""
     plan = [StagePlan(i, st.name, st.steps) for i, st in enumerate(s.config.stage, start=1)]
     title = TITLES[s.config.algorithm]
     s.watcher.start(f"{title} in {s.run.root}", tuple(plan), s.state.step + 1)
@@ -146,18 +151,16 @@ def _run(s: Session, interrupts: Interrupts) -> Run:
         for kind, text in s.opening:
             s.tell(kind, text)
         _record_events(s)
-        evaluate_first(s)
     ending = ""
     try:
-        if not interrupts.caught:
-            ending = _train_stages(s, interrupts)
-    except (DrawingStopped, DriftedError) as stopped:
+        ending = _train_and_evaluate(s, interrupts)
+    except DrawingStopped:
         s.give_up_step()
-        if isinstance(stopped, DriftedError):
-            _save(s)
-            raise
+    except DriftedError:
+        s.give_up_step()
+        _save(s)
+        raise
     if ending:
-        evaluate_last(s)
         s.tell_opinions()
         s.tell("end", ending)
         s.state.ending = ending
@@ -165,6 +168,21 @@ def _run(s: Session, interrupts: Interrupts) -> Run:
         _record_events(s)
     folder = _save(s)
     return _result(s.run, ending, folder, interrupts)
+
+
+def _train_and_evaluate(s: Session, interrupts: Interrupts) -> str:
+    """Evaluate, train, evaluate. Returns the sentence that the run ends with; empty: interrupted.
+
+    Raises `DrawingStopped` for a signal that came while anything was drawn.
+    """
+    if s.state.step == 0:
+        evaluate_first(s)
+    else:
+        evaluate_as_due(s)
+    ending = "" if interrupts.caught else _train_stages(s, interrupts)
+    if ending:
+        evaluate_last(s)
+    return ending
 
 
 def _result(run: RunDirectory, ending: str, checkpoint: Path | None, interrupts: Interrupts) -> Run:
@@ -199,6 +217,7 @@ def _train_stages(s: Session, interrupts: Interrupts) -> str:
             with timed(s, seconds, "updating"):
                 groups = [with_stage_advantages(s, stage, group) for group in groups]
                 done = update(s, stage, groups)
+            s.step_start = None  # weights have changed: from here on the step is not given up
             _tell_unfilled(s, selection)
             close_step(s, selection, groups, done, seconds)
             evaluate_along_the_way(s, sum(group.num_generated for group in groups))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -216,6 +217,27 @@ def test_learning_rate_zero_changes_nothing(make: Callable[[], Engine]) -> None:
     before = engine.forward_backward(data, Clip())
     engine.optim_step(Adam(lr=0.0))
     assert engine.forward_backward(data, Clip()) == before
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_a_step_whose_gradient_is_not_finite_changes_nothing(
+    make: Callable[[], Engine], bad: float
+) -> None:
+    # two engines make the same steps, but one of them makes a bad one in between
+    logprobs = []
+    for bads in (0, 1):
+        engine = make()
+        data = [datum(p, s, 1.0) for p, s in rows(engine)]
+        engine.forward_backward(data, Clip(high=9.0))
+        assert math.isfinite(engine.optim_step(Adam(lr=0.02))["grad_norm"])
+        if bads:
+            wrong = [datum(p, s, bad) for p, s in rows(engine)]
+            engine.forward_backward([*data, *wrong], Clip(high=9.0))
+            assert not math.isfinite(engine.optim_step(Adam(lr=0.02))["grad_norm"])
+        engine.forward_backward(data, Clip(high=9.0))
+        assert math.isfinite(engine.optim_step(Adam(lr=0.02))["grad_norm"])
+        logprobs.append(engine.forward_backward(data, Clip()))
+    assert logprobs[0] == logprobs[1]
 
 
 def test_save_step_load_restores_weights_and_optimizer(make: Callable[[], Engine]) -> None:

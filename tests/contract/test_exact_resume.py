@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
+import signal
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -76,6 +80,55 @@ def test_killed_again_and_again_it_ends_in_the_same_bytes(
     assert outcome(out) == expected
     attempts = attempts_of(RunDirectory(out))
     assert [attempt.number for attempt in attempts] == list(range(1, len(attempts) + 1))
+
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "drafts and prefixes": {"reuse": {"drafts": True, "prefixes": True}},
+    "pilots and refills": {"selection": {"pilot": 2, "refills": 2}},
+    "minibatches and passes": {"optimizer": {"minibatches": 2, "passes": 2}},
+    "a reference": {"loss": {"kl_weight": 0.1}},
+    "a subset": {"loss": {"subset": 2}},
+    "a budget": {"budget": {"rollouts": 50}},
+    **{rule: {"selection": {"rule": rule}} for rule in ("uniform", "spaced", "soft-drop")},
+    **{rule: {"selection": {"rule": rule, "pilot": 2}} for rule in ("mopps", "dps")},
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("how", ["killed", "told to stop"])
+def test_whatever_a_run_does_it_is_resumed_exactly(tmp_path: Path, variant: str, how: str) -> None:
+    sets = {"math": {"generate": "math", "count": 6, "holdout": 4, "validation": 4}}
+    evaluation = {"samples": 1, "every_steps": 2}
+    changes = {"sets": sets, "evaluation": evaluation, **VARIANTS[variant]}
+    config = two_stages(tmp_path, checkpoint={"every_steps": 3}, **changes)
+    moments: list[str] = []
+    assert begin(config, tmp_path / "whole", Torn)(moments.append).finished
+    out = tmp_path / "r"
+    rng = random.Random(variant)
+    stops = 0
+    while True:  # every time further than before, on average
+        moment = rng.randint(1, 60 + 10 * stops)
+        work = go_on(out, Torn) if (out / "config.toml").exists() else begin(config, out, Torn)
+        if how == "killed":
+            if killed_at(moment, work) is None:
+                break
+        elif work(At(moment, lambda: signal.raise_signal(signal.SIGTERM))).finished:
+            break
+        stops += 1
+    assert stops > 2
+    assert outcome(out) == outcome(tmp_path / "whole")
+
+
+class At:
+    """Acts at a moment by its number, from 1."""
+
+    def __init__(self, moment: int, act: Callable[[], None]) -> None:
+        self._left, self._act = moment, act
+
+    def __call__(self, _: str) -> None:
+        self._left -= 1
+        if self._left == 0:
+            self._act()
 
 
 def test_what_was_done_twice_is_kept_under_the_name_of_the_attempt(tmp_path: Path) -> None:

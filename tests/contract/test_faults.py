@@ -232,7 +232,7 @@ def test_a_skipped_update_changes_no_weight(tmp_path: Path) -> None:
         )
     ]
     state = [(run.checkpoint / "policy.json").read_text() for run in runs]
-    assert '"num_steps": 0' in state[0] and '"moments": {}' in state[0]
+    assert state[0] == state[1] == '{"trained": [], "num_steps": 0}'
 
 
 def test_too_many_skipped_in_a_row_stop_the_run_which_can_go_on(tmp_path: Path) -> None:

@@ -36,7 +36,8 @@ class ScriptedEngine:
         self._folder = folder
         self._scores: Table = {}
         self._gradient: Table = {}
-        self._moments: dict[str, tuple[float, float]] = {}
+        self._moments: dict[tuple[Tokens, int], tuple[float, float]] = {}  # of trained scores
+        self._known: set[Tokens] = set()  # prompts whose completions are in the table
         self._num_steps = 0
         self._finite = True  # all logprobs of trained tokens since the last step
         for prompt in self._script:
@@ -85,15 +86,15 @@ class ScriptedEngine:
         return {"grad_norm": norm}
 
     def save(self, name: str) -> str:
-        """See `Engine.save`: one JSON file in a folder of its own."""
-        state = {
-            "scores": [[list(context), scores] for context, scores in self._scores.items()],
-            "moments": self._moments,
-            "num_steps": self._num_steps,
-        }
+        """See `Engine.save`: one JSON file in a folder of its own, with what training changed."""
+        trained = [
+            [list(context), token, self._scores[context][token], *moments]
+            for (context, token), moments in self._moments.items()
+        ]
         target = self._folder / name
         target.mkdir(parents=True, exist_ok=True)
         aside = target / "policy.partial"
+        state = {"trained": trained, "num_steps": self._num_steps}
         aside.write_text(json.dumps(state), encoding="utf-8")
         aside.replace(target / "policy.json")
         return str(target)
@@ -101,18 +102,18 @@ class ScriptedEngine:
     def load(self, ref: str) -> None:
         """See `Engine.load`."""
         state = json.loads((Path(ref) / "policy.json").read_text(encoding="utf-8"))
-        self._scores = {
-            tuple(context): {int(token): score for token, score in scores.items()}
-            for context, scores in state["scores"]
-        }
-        self._moments = {key: (first, second) for key, (first, second) in state["moments"].items()}
+        self._scores, self._moments, self._known = {}, {}, set()
+        for context, token, score, first, second in state["trained"]:
+            self._scores.setdefault(tuple(context), {})[token] = score
+            self._moments[tuple(context), token] = (first, second)
         self._num_steps = state["num_steps"]
         self._gradient, self._finite = {}, True
 
     def _learn_script(self, prompt: Tokens) -> None:
         """Enter a prompt's completions, scored so that each is played equally often."""
-        if prompt in self._scores:
+        if prompt in self._known:
             return
+        self._known.add(prompt)
         completions = self._script.get(prompt, self._default)
         if not completions:
             raise KeyError(f"no script for prompt {prompt}")
@@ -122,7 +123,9 @@ class ScriptedEngine:
                 here = counts.setdefault(prompt + completion[:i], {})
                 here[token] = here.get(token, 0) + 1
         for context, tokens in counts.items():
-            self._scores[context] = {token: math.log(count) for token, count in tokens.items()}
+            trained = self._scores.get(context, {})  # loaded, before its prompt was met
+            fresh = {token: math.log(count) for token, count in tokens.items()}
+            self._scores[context] = fresh | trained
 
     def _logprobs(self, context: Tokens, temperature: float) -> dict[int, float]:
         scores = {t: score / temperature for t, score in self._scores.get(context, {}).items()}
@@ -183,11 +186,10 @@ class ScriptedEngine:
         return new
 
     def _step_score(self, context: Tokens, token: int, gradient: float, how: Adam) -> None:
-        key = f"{','.join(map(str, context))}>{token}"
-        first, second = self._moments.get(key, (0.0, 0.0))
+        first, second = self._moments.get((context, token), (0.0, 0.0))
         first = how.betas[0] * first + (1 - how.betas[0]) * gradient
         second = how.betas[1] * second + (1 - how.betas[1]) * gradient * gradient
-        self._moments[key] = (first, second)
+        self._moments[context, token] = (first, second)
         mean = first / (1 - how.betas[0] ** self._num_steps)
         spread = math.sqrt(second / (1 - how.betas[1] ** self._num_steps))
         score = self._scores[context][token] * (1 - how.lr * how.weight_decay)

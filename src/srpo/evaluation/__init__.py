@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import groupby
 
-from srpo.engines import Engine
 from srpo.figures import Evaluation, score_domain
-from srpo.prompts import Prompter
-from srpo.rollouts import sample_groups
-from srpo.types import Group, Problem, Sampling
+from srpo.types import Group, Problem
 from srpo.watcher import Watcher
 
 PROBLEMS_AT_ONCE = 64
@@ -17,26 +14,21 @@ PROBLEMS_AT_ONCE = 64
 
 def evaluate(
     problems: Sequence[Problem],
-    samples: int,
-    how: Sampling,
-    *,
     step: int,
-    engine: Engine,
-    prompter: Prompter,
+    *,
+    draw: Callable[[Sequence[Problem]], list[Group]],
     grade: Callable[[Sequence[Group]], list[Group]],
     watcher: Watcher,
 ) -> Evaluation:
-    """`samples` completions of each problem, graded; accuracy by domain and level.
+    """Completions of each problem, drawn and graded; accuracy by domain and level.
 
-    The weights stay as they are. `how.seed` fixes the draws, so evaluations of different policy
-    versions with the same seed differ by the policy alone.
+    The weights stay as they are. If `draw` has a fixed seed, evaluations of different policy
+    versions differ by the policy alone.
     """
     groups: list[Group] = []
     for first in range(0, len(problems), PROBLEMS_AT_ONCE):
         watcher.phase("evaluating", first, len(problems))
-        batch = problems[first : first + PROBLEMS_AT_ONCE]
-        drawn = sample_groups(engine, prompter, batch, samples, how, policy_version=step)
-        groups += grade(drawn)
+        groups += grade(draw(problems[first : first + PROBLEMS_AT_ONCE]))
     groups.sort(key=lambda group: group.problem.domain)
     scores = {
         domain: score_domain(list(of_domain))
