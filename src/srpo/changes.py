@@ -6,7 +6,7 @@ learned from what may not: the resumed run would be neither the old one nor a ne
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 
 from srpo.errors import ConfigError, RunDirectoryError
@@ -31,11 +31,15 @@ SHOWN = 4  # names of a long list
 
 
 def check_settings(
-    then: Mapping[str, object], now: Mapping[str, object], origin: str, stage: int
+    then: Mapping[str, object],
+    now: Mapping[str, object],
+    stage: int,
+    origin: Callable[[str], str],
 ) -> list[str]:
     """What to announce of the settings that have changed, all of which may.
 
-    `stage`: that in progress; how long an earlier one was is settled. Raises `ConfigError` with a
+    `stage`: that in progress; how long an earlier one was is settled. `origin`: where a setting's
+    value of now stands. Raises `ConfigError` with a
     line for each setting that may not change.
     """
     names = [n for n in [*then, *(n for n in now if n not in then)] if then.get(n) != now.get(n)]
@@ -43,8 +47,8 @@ def check_settings(
     if refused:
         raise ConfigError(
             "\n".join(
-                f"{origin}: {name} was {then.get(name)!r} and is {now.get(name)!r}; a run that "
-                "has begun keeps it (docs/resume.md has what may change): begin a new run"
+                f"{origin(name)}: {name} was {then.get(name)!r} and is {now.get(name)!r}; a run "
+                f"that has begun keeps it: begin a new run (may change: {', '.join(MAY_CHANGE)})"
                 for name in refused
             )
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -75,7 +75,8 @@ class Interrupts:
         if self.caught:
             raise StoppedAtOnce(EXIT_CODES[signal.Signals(number)])
         self.caught = signal.Signals(number)
+        what = "giving up the rollouts in hand" if self._drawing else "finishing this step"
+        with suppress(RuntimeError):  # it came in the middle of another line: that one is said
+            self._said(f"{self.caught.name}: {what}, then saving; once more to stop now")
         if self._drawing:
-            self._said(f"{self.caught.name}: giving up the rollouts in hand, then saving")
             raise DrawingStopped
-        self._said(f"{self.caught.name}: finishing this step, then saving; once more to stop now")

@@ -68,15 +68,31 @@ def look_at(run: RunDirectory, settings: Sequence[Setting]) -> Resumable:
     attempts = attempts_of(run)
     said = []
     if attempts:
-        now = plain_settings(config)
-        said = check_settings(attempts[-1].settings, now, str(run.config), state.stage)
+        given = {setting.name: setting.words for setting in settings}
+        said = check_settings(
+            attempts[-1].settings,
+            plain_settings(config),
+            state.stage,
+            origin=lambda name: given.get(name, str(run.config)),
+        )
     return Resumable(run, config, state, checkpoint, damaged, attempts, said)
 
 
 def open_resumed(found: Resumable, watcher: Watcher, open_model: ModelOpener) -> Session:
     """Open a run that exists where it can go on, with all later lines and files set aside."""
-    run, state = found.run, found.state
+    run = found.run
     session = open_session(found.config, lambda _: run, run.root, watcher, open_model)
+    try:
+        _go_back(session, found)
+    except BaseException:
+        session.close()
+        raise
+    return session
+
+
+def _go_back(session: Session, found: Resumable) -> None:
+    """Bring a session to where its run can go on, and write down the attempt."""
+    run, state = found.run, found.state
     facts, code = facts_of(session.model_facts), code_digests()
     said = list(found.announced)
     if found.attempts:
@@ -92,11 +108,9 @@ def open_resumed(found: Resumable, watcher: Watcher, open_model: ModelOpener) ->
     moved = set_aside_after(run, session.ledger, state.step, list(found.damaged))
     if found.announced:
         run.disk.write(run.config, dump(found.config))
-    number = len(found.attempts) + 1
-    settings = plain_settings(found.config)
+    number, settings = len(found.attempts) + 1, plain_settings(found.config)
     record_attempt(run, Attempt(number, state.step, settings, code, facts, moved, tuple(said)))
-    _tell(found, watcher, said, moved)
-    return session
+    _tell(found, session.watcher, said, moved)
 
 
 def plain_settings(config: Config) -> dict[str, Json]:

@@ -30,7 +30,7 @@ THEN: dict[str, object] = {
 
 def check(stage: int = 2, **now: object) -> list[str]:
     renamed = {name.replace("__", "."): value for name, value in now.items()}
-    return check_settings(THEN, THEN | renamed, "R/config.toml", stage)
+    return check_settings(THEN, THEN | renamed, stage, origin=lambda _: "R/config.toml")
 
 
 def test_how_long_how_often_and_how_fast_may_change() -> None:
@@ -162,7 +162,7 @@ def test_a_setting_that_may_not_change_is_refused_and_nothing_is_written(tmp_pat
     before = {
         p: p.read_bytes() for p in run.directory.rglob("*") if p.name != "lock" and p.is_file()
     }
-    with pytest.raises(ConfigError, match="seed was 1 and is 7"):
+    with pytest.raises(ConfigError, match=r"^--set 7: seed was 1 and is 7; a run"):
         resumed(run, Setting("seed", "--set", 7))
     with pytest.raises(ConfigError, match="unknown setting sead; did you mean seed"):
         resumed(run, Setting("sead", "--set", 7))

@@ -163,11 +163,14 @@ class RunDirectory:
 
     def write_rollouts(self, step: int, epoch: int, groups: Iterable[Group]) -> None:
         """All rollouts of a step, one line each, in the order of the groups."""
-        self.disk.write(self.rollouts_of(step, epoch), "".join(rollout_lines(iter(groups))))
+        path = self.rollouts_of(step, epoch)
+        self.disk.make_folder(path.parent)
+        self.disk.write(path, "".join(rollout_lines(iter(groups))))
 
     def write_fault(self, step: int, groups: Iterable[Group]) -> Path:
         """The rollouts of a step that went wrong, beside those of all steps. Returns the file."""
         path = self.faults / f"step_{step:06d}.jsonl"
+        self.disk.make_folder(self.faults)
         self.disk.write(path, "".join(rollout_lines(iter(groups))))
         return path
 

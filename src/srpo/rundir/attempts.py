@@ -101,14 +101,21 @@ def _move_lines(run: RunDirectory, path: Path, folder: Path, step: int) -> int:
 
 def _move(run: RunDirectory, path: Path, folder: Path) -> None:
     target = folder / path.relative_to(run.root)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    _make_folders(run, target.parent)
     run.disk.remove(target)
     run.disk.rename(path, target)
 
 
 def _write(run: RunDirectory, path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_folders(run, path.parent)
     run.disk.write(path, text)
+
+
+def _make_folders(run: RunDirectory, folder: Path) -> None:
+    """The folder and those above it, up to the run's own, which is there."""
+    for path in reversed([folder, *folder.parents]):
+        if run.root in path.parents:
+            run.disk.make_folder(path)
 
 
 def _step_of(path: Path) -> int:

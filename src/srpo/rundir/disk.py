@@ -38,10 +38,9 @@ class Disk:
                 raise
 
     def write(self, path: Path, text: str) -> None:
-        """A whole file in place of what was there, or all as it was. Makes its folder."""
+        """A whole file in place of what was there, or all as it was."""
         aside = path.with_name(path.name + ".partial")
         with reported(path):
-            path.parent.mkdir(exist_ok=True)
             try:
                 with aside.open("w", encoding="utf-8") as file:
                     file.write(text)
@@ -53,6 +52,11 @@ class Disk:
                     aside.unlink(missing_ok=True)
                 raise
             _sync(path.parent)
+
+    def make_folder(self, path: Path) -> None:
+        """A folder, if it is not there, in one that is: what was removed is not made anew."""
+        with reported(path):
+            path.mkdir(exist_ok=True)
 
     @contextmanager
     def filled(self, folder: Path) -> Iterator[None]:
