@@ -208,6 +208,18 @@ def outcome(out: Path) -> dict[str, object]:
     return found
 
 
+class Once:
+    """Does something at the first moment of a name, and nothing after that."""
+
+    def __init__(self, name: str, act: Callable[[], object]) -> None:
+        self.name, self._act, self.came = name, act, False
+
+    def __call__(self, moment: str) -> None:
+        if moment == self.name and not self.came:
+            self.came = True
+            self._act()
+
+
 def killed_at(moment: int, work: Callable[[Meet], object]) -> str | None:
     """Let a process of its own do the work, and kill it at its `moment`-th moment, from 1.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -24,6 +25,7 @@ from srpo.schedule import Progress
 
 SCHEMA = 2
 STATE_FILE = "trainer.json"
+NAME = re.compile(r"step_\d+")
 Sums = dict[str, str]  # file name -> SHA-256 of its bytes
 
 
@@ -43,6 +45,8 @@ class RunState:
     total_tokens: int = 0  # generated in training
     total_reused: int = 0  # tokens of completions that drafts brought, and nobody generated
     total_rollouts: int = 0
+    num_evaluations: int = 0  # lines of evaluations.jsonl
+    num_opinions: int = 0  # lines of second_opinions.jsonl
     skipped_in_a_row: int = 0  # updates, since their numbers were not finite
     progress: Progress = field(default_factory=Progress)  # of the stage
     selection: dict[str, Any] | None = None  # of the stage; None before its first step
@@ -94,7 +98,13 @@ def write_checkpoint(
 
 def checkpoints_of(run: RunDirectory) -> list[Path]:
     """Folders with the name of a checkpoint, oldest first; whole, if nobody damaged them."""
-    return sorted(run.checkpoints.glob("step_*"), key=lambda folder: (len(folder.name), folder))
+    folders = (f for f in run.checkpoints.glob("step_*") if NAME.fullmatch(f.name))
+    return sorted(folders, key=step_of)
+
+
+def step_of(folder: Path) -> int:
+    """The step that a checkpoint's name says."""
+    return int(folder.name.removeprefix("step_"))
 
 
 def newest_whole(run: RunDirectory) -> tuple[Path | None, dict[Path, str]]:
@@ -111,14 +121,20 @@ def newest_whole(run: RunDirectory) -> tuple[Path | None, dict[Path, str]]:
 def damage_of(folder: Path) -> str | None:
     """What is wrong with a checkpoint, in words; None if every byte is as it was written."""
     try:
-        _, sums = _read(folder)
+        state, sums = _read(folder)
     except RunDirectoryError as error:
         return str(error)
+    if state.step != step_of(folder):
+        return f"{folder}: holds the state of step {state.step}"
     for name, expected in sums.items():
         path = folder / name
         if not path.is_file():
             return f"{path}: missing"
-        if _sum(path) != expected:
+        try:
+            found = _sum(path)
+        except OSError as error:
+            return f"{path}: cannot be read: {error.strerror}"
+        if found != expected:
             return f"{path}: damaged, its checksum is another"
     return None
 
@@ -129,8 +145,7 @@ def remove_old(run: RunDirectory, keep_last: int, keep_every: int = 0) -> None:
     What a killed process has left half written or half removed goes as well.
     """
     for folder in checkpoints_of(run)[:-keep_last]:
-        step = int(folder.name.removeprefix("step_"))
-        if not keep_every or step % keep_every:
+        if not keep_every or step_of(folder) % keep_every:
             # renamed first, so that what is left of it half of the way is no checkpoint
             run.disk.rename(folder, folder.with_name(f".{folder.name}.old"))
     for left in sorted(run.checkpoints.glob(".step_*")):
@@ -160,19 +175,18 @@ def _read(folder: Path) -> tuple[RunState, Sums]:
             raise RunDirectoryError(
                 f"{folder}: checkpoint of schema {data['schema']}, not {SCHEMA}"
             )
-        if data["state_sha256"] != _sum_of(data["state"]):
+        if data["sha256"] != _sum_of({"files": data["files"], "state": data["state"]}):
             raise RunDirectoryError(f"{path}: damaged, its checksum is another")
         state = data["state"]
         return RunState(**{**state, "progress": Progress(**state["progress"])}), data["files"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunDirectoryError(f"{path}: cannot be read: {error}") from None
 
 
 def state_text(state: RunState, sums: Sums) -> str:
     """What trainer.json holds."""
-    saved = asdict(state)
-    data = {"schema": SCHEMA, "files": sums, "state_sha256": _sum_of(saved), "state": saved}
-    return json.dumps(data) + "\n"
+    held = {"files": sums, "state": asdict(state)}
+    return json.dumps({"schema": SCHEMA, "sha256": _sum_of(held), **held}) + "\n"
 
 
 def _sums_if_same(folder: Path, state: RunState) -> Sums | None:
@@ -202,6 +216,6 @@ def _sum(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _sum_of(state: Mapping[str, Any]) -> str:
-    """Of the state as it is read back: JSON has no tuples, and only text keys."""
-    return hashlib.sha256(json.dumps(state).encode()).hexdigest()
+def _sum_of(held: Mapping[str, Any]) -> str:
+    """Of what is held as it is read back: JSON has no tuples, and only text keys."""
+    return hashlib.sha256(json.dumps(held).encode()).hexdigest()

@@ -12,6 +12,7 @@ import click
 
 from srpo import __version__
 from srpo.errors import SrpoError
+from srpo.interrupts import StoppedAtOnce
 
 if TYPE_CHECKING:
     from srpo.config_files import LoadedConfig
@@ -32,9 +33,11 @@ def main() -> None:
         code = _refuse(error)
     except SrpoError as error:
         code = _fail(str(error), error.exit_code)
-    except KeyboardInterrupt as error:
-        code = getattr(error, "exit_code", 130)
-        _fail("interrupted; the last checkpoint stands", code)
+    except KeyboardInterrupt:
+        code = _fail("interrupted", 130)
+    except StoppedAtOnce as stopped:
+        said = "stopped at once; what was recorded stays: go on with srpo train --resume RUN"
+        code = _fail(said, stopped.exit_code)
     except BrokenPipeError:
         code = 0
     except Exception as error:

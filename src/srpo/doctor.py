@@ -15,7 +15,7 @@ from pathlib import Path
 
 from srpo.checkpoints import checkpoints_of, damage_of, newest_whole, read_state
 from srpo.config_files import load_config
-from srpo.errors import SrpoError
+from srpo.errors import RunDirectoryError, SrpoError
 from srpo.history import Ledger
 from srpo.history.schema import VERDICTS
 from srpo.rundir import RunDirectory
@@ -23,6 +23,7 @@ from srpo.rundir.attempts import attempts_of
 from srpo.rundir.rows import read_rows, whole_lines
 
 COPY = "put back a copy of it"
+NEEDED = {"step", "epoch", "all/groups", "tokens/step"}
 RESUME = "srpo train --resume sets it aside and does it again"
 
 
@@ -104,15 +105,21 @@ def _attempts(run: RunDirectory) -> Iterator[Finding]:
         last = attempts[-1]
         said = f"{len(attempts)}, the last from step {last.from_step}, {last.started}"
         yield Finding(Grade.FINE, "attempts.jsonl", said)
+    elif run.metrics.exists():
+        yield Finding(Grade.WRONG, "attempts.jsonl", "missing", COPY)
     else:
         yield Finding(Grade.NOTE, "attempts.jsonl", "none: killed as it began", RESUME)
 
 
 def _checkpoints(run: RunDirectory) -> Iterator[Finding]:
     folders = checkpoints_of(run)
+    whole, damaged = newest_whole(run)
     for folder in folders:
         wrong = damage_of(folder)
-        advice = "resuming goes on from the one before it, and sets this one aside"
+        advice = "put back a copy of one, or remove the folder checkpoints to begin at step 0"
+        if whole is not None:
+            advice = "resuming goes on from the one before it, and sets this one aside"
+            advice = advice if folder in damaged else "resuming does without it"
         if wrong is None:
             yield Finding(Grade.FINE, f"checkpoints/{folder.name}", "whole, by its checksums")
         else:
@@ -132,7 +139,9 @@ def _lines(
     metrics: dict[int, Mapping[str, float | int | None]] = {}
     for path in run.by_step:
         try:
-            rows = list(read_rows(path))
+            rows = list(read_rows(path, "step"))
+            if path == run.metrics and not all(row.keys() >= NEEDED for row in rows):
+                raise RunDirectoryError(f"{path}: a line lacks a column; {COPY}")
         except SrpoError as error:
             found.append(Finding(Grade.WRONG, path.name, str(error), COPY))
             continue
@@ -205,7 +214,8 @@ def _ledger_against(
 
 def _rollouts(p: Patient) -> Iterator[Finding]:
     """A file for each step, with as many rollouts of each verdict as the metrics have."""
-    files = {int(path.stem[5:]): path for path in p.run.rollouts.glob("epoch_*/step_*.jsonl")}
+    paths = p.run.rollouts.glob("epoch_*/step_*.jsonl")
+    files = {int(path.stem[5:]): path for path in paths if path.stem[5:].isdecimal()}
     wrong = 0
     for step in sorted(p.metrics.keys() | files.keys()):
         said = _rollouts_against(p.run, p.metrics.get(step), step, files.get(step))
@@ -233,7 +243,7 @@ def _rollouts_against(
             f"its rollouts are in {path.parent.name}; by the metrics it is of epoch {row['epoch']}"
         )
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_bytes().split(b"\n")[:-1]  # texts may hold other separators
         counts = Counter(json.loads(line)["verdict"] for line in lines)
     except (OSError, ValueError, KeyError, TypeError):
         return "its rollouts cannot be read"
@@ -247,6 +257,14 @@ def _ending(p: Patient, whole: Path | None) -> Iterator[Finding]:
     if whole is None:
         return
     state = read_state(whole)
+    counts = (
+        (p.run.evaluations, state.num_evaluations), (p.run.opinions, state.num_opinions)
+    )  # fmt: skip
+    for path, count in counts:
+        found = sum(1 for _ in whole_lines(path))
+        if found < count:
+            said = f"{found} lines, and {whole.name} counts {count}"
+            yield Finding(Grade.WRONG, path.name, said, COPY)
     upto = [row for step, row in p.metrics.items() if step <= state.step]
     tokens = sum(int(row["tokens/step"] or 0) for row in upto)
     if tokens != state.total_tokens:

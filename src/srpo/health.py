@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NoReturn
 
 from srpo.errors import FaultError
 from srpo.session import Session
@@ -63,11 +64,15 @@ def count_skipped(s: Session, groups: Sequence[Group], *, of_updates: int, made:
     )
 
 
-def check_skipped(s: Session) -> None:
-    """Raise `FaultError` after so many steps in a row with a skipped update."""
-    if s.state.skipped_in_a_row >= MOST_SKIPPED:
-        raise FaultError(
-            f"step {s.state.step}: the numbers of {s.state.skipped_in_a_row} steps in a row were "
-            f"not finite; their rollouts are in {s.run.faults}; "
-            'try a lower learning rate, or model.dtype = "float32"'
-        )
+def too_many_skipped(s: Session) -> bool:
+    """Whether so many steps in a row had a skipped update that the run must stop."""
+    return s.state.skipped_in_a_row >= MOST_SKIPPED
+
+
+def raise_skipped(s: Session) -> NoReturn:
+    """Raise `FaultError`. A run that is gone on with has as many tries again."""
+    raise FaultError(
+        f"step {s.state.step}: the numbers of {s.state.skipped_in_a_row} steps in a row were not "
+        f"finite; their rollouts are in {s.run.faults}; a run with a lower learning rate, or with "
+        "model.dtype = float32, may do better"
+    )

@@ -64,7 +64,9 @@ def _evaluate(s: Session, split: Split) -> None:
     """
     problems = s.sets.held_out(split)
     how = s.config.evaluation
-    read = {(row["split"], row["step"]) for row in s.run.read_evaluations()}
+    rows = s.run.read_evaluations()
+    s.state.num_evaluations = len(rows)  # a run that was killed has made some of them already
+    read = {(row["split"], row["step"]) for row in rows}
     if not problems or not how.samples or (split, s.state.step) in read:
         return
     sampling = Sampling(
@@ -94,4 +96,5 @@ def _evaluate(s: Session, split: Split) -> None:
         tokens_spent=s.state.total_tokens,
     )
     s.run.append_evaluation(evaluation_row(evaluation))
+    s.state.num_evaluations += 1
     s.watcher.evaluated(evaluation)

@@ -19,8 +19,8 @@ class DrawingStopped(BaseException):
     """
 
 
-class StoppedAtOnce(KeyboardInterrupt):
-    """A second signal came."""
+class StoppedAtOnce(BaseException):
+    """A second signal came. What was recorded stays; a checkpoint is not written."""
 
     def __init__(self, exit_code: int) -> None:
         super().__init__()

@@ -16,6 +16,7 @@ from srpo.config import Config, StageConfig
 from srpo.config_files import Setting, dump, load_config, settings_of
 from srpo.engines import ModelOpener
 from srpo.errors import RunDirectoryError
+from srpo.health import too_many_skipped
 from srpo.rundir import RunDirectory
 from srpo.rundir.attempts import (
     Attempt,
@@ -46,9 +47,7 @@ class Resumable:
     @property
     def over(self) -> bool:
         """Whether it reached its declared end, and the config declares no later one since."""
-        return bool(self.state.ending) and not (
-            self.announced and _has_more(self.config, self.state)
-        )
+        return bool(self.state.ending) and not _has_more(self.config, self.state)
 
 
 def look_at(run: RunDirectory, settings: Sequence[Setting]) -> Resumable:
@@ -66,6 +65,7 @@ def look_at(run: RunDirectory, settings: Sequence[Setting]) -> Resumable:
         )
     state = read_state(checkpoint) if checkpoint else RunState()
     attempts = attempts_of(run)
+    check_complete(run, state, attempts, config)
     said = []
     if attempts:
         given = {setting.name: setting.words for setting in settings}
@@ -100,17 +100,59 @@ def _go_back(session: Session, found: Resumable) -> None:
         check_model(str(run.root), before.facts, facts)
         said += announced(before.facts, facts, before.code, code)
     session.ledger.check_reaches(state.step)
+    for folder in (run.rollouts, run.checkpoints):
+        run.disk.make_folder(folder)
     if found.checkpoint is not None:
         session.state = state
         session.engine.load(str(found.checkpoint))
         session.restore(found.checkpoint)
         state.ending = ""
+        if too_many_skipped(session):
+            state.skipped_in_a_row = 0  # it was stopped for that, and goes on all the same
     moved = set_aside_after(run, session.ledger, state.step, list(found.damaged))
     if found.announced:
         run.disk.write(run.config, dump(found.config))
     number, settings = len(found.attempts) + 1, plain_settings(found.config)
     record_attempt(run, Attempt(number, state.step, settings, code, facts, moved, tuple(said)))
     _tell(found, session.watcher, said, moved)
+
+
+def check_complete(
+    run: RunDirectory, state: RunState, attempts: Sequence[Attempt], config: Config
+) -> None:
+    """Raise `RunDirectoryError` for a file that a run has lost; nothing is trained without it."""
+    if not state.step:
+        return
+    metrics = {int(row["step"] or 0): row for row in run.read_metrics()}
+    timed = {int(row["step"]) for row in run.read_times()}
+    upto = range(1, state.step + 1)
+    rollouts = [run.rollouts_of(n, int(metrics[n]["epoch"] or 0)) for n in upto if n in metrics]
+    counted = (
+        (run.evaluations, run.read_evaluations(), state.num_evaluations),
+        (run.opinions, run.read_opinions(), state.num_opinions),
+    )
+    lost = [
+        *((run.metrics, n) for n in upto if n not in metrics),
+        *((run.times, n) for n in upto if n not in timed),
+        *((path, None) for path in rollouts if not path.is_file()),
+        *((path, None) for path, rows, count in counted if len(rows) < count),
+        *((run.ledger, None) for _ in range(not run.ledger.is_file())),
+        *((run.environment, None) for _ in range(not run.read_environment().get("problems"))),
+        *((run.attempts, None) for _ in range(not attempts)),
+        *((run.history, None) for _ in range(_no_history(run, config))),
+    ]
+    if lost:
+        path, step = lost[0]
+        what = "is missing or cut off" if step is None else f"has no line of step {step}"
+        more = f" (and {len(lost) - 1} more)" if len(lost) > 1 else ""
+        raise RunDirectoryError(
+            f"{path}: {what}{more}, and the newest checkpoint is of step {state.step}; put back "
+            f"a copy of it (srpo doctor {run.root} looks at everything)"
+        )
+
+
+def _no_history(run: RunDirectory, config: Config) -> bool:
+    return bool(config.selection.history) and not run.history.exists()
 
 
 def plain_settings(config: Config) -> dict[str, Json]:

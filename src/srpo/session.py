@@ -131,6 +131,7 @@ class Session:
         if rows:
             opinions = second_opinions(self.grader.math, rows)
             self.run.append_opinions(opinion_row(step, opinions))
+            self.state.num_opinions += 1
 
     def tell_opinions(self) -> None:
         """Say at the end how often the other grader disagreed; nothing if it was never asked."""

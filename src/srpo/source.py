@@ -9,7 +9,8 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent
 SUFFIXES = (".py", ".toml", ".json", ".safetensors")  # code, presets and the embedded model
 LEFT_OUT = ("insight", "comparison")  # what only shows or compares runs
-EDGE_BYTES = 1 << 20
+SAMPLE_BYTES = 1 << 20
+WHOLE_BYTES = 256 << 20
 DIGITS = 16
 
 
@@ -30,15 +31,19 @@ def fingerprint(package: Path = PACKAGE) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def edge_digests(paths: Iterable[Path]) -> dict[str, str]:
-    """A digest of each file's size, first and last mebibyte: weights may be many gigabytes."""
+def file_digests(paths: Iterable[Path]) -> dict[str, str]:
+    """A digest of each file; of one beyond 256 MiB, of its size and a mebibyte in each 16.
+
+    Weights may be many gigabytes, and no change that training makes leaves a mebibyte as it was.
+    """
     found = {}
     for path in sorted(paths):
         size = path.stat().st_size
+        stride = SAMPLE_BYTES if size <= WHOLE_BYTES else 16 * SAMPLE_BYTES
         digest = hashlib.sha256(f"{size}\n".encode())
         with path.open("rb") as file:
-            digest.update(file.read(EDGE_BYTES))
-            file.seek(max(0, size - EDGE_BYTES))
-            digest.update(file.read())
+            for start in range(0, size, stride):
+                file.seek(start)
+                digest.update(file.read(SAMPLE_BYTES))
         found[path.name] = digest.hexdigest()[:DIGITS]
     return found

@@ -15,10 +15,10 @@ from srpo.checkpoints import remove_old, write_checkpoint
 from srpo.config import Algorithm, Config
 from srpo.config_files import DEMO, Setting, check_preset_applied, dump, load_config
 from srpo.engines import ModelOpener
-from srpo.errors import FaultError
+from srpo.errors import FaultError, RunDirectoryError
 from srpo.figures import Evaluation, evaluation_from
 from srpo.finish import write_report
-from srpo.health import DriftedError, check_skipped
+from srpo.health import DriftedError, raise_skipped, too_many_skipped
 from srpo.held_out import (
     evaluate_along_the_way,
     evaluate_as_due,
@@ -119,13 +119,19 @@ def train(
             first_attempt(session)
         stack.callback(session.close)
         session.while_drawing, session.clock = interrupts.while_drawing, machine.clock
-        try:
-            return _run(session, interrupts)
-        except FaultError as fault:
-            raise type(fault)(
-                f"{fault}; what was recorded is not lost: mend that, then go on with "
-                f"srpo train --resume {session.run.root}"
-            ) from fault
+        return _run_or_say_how_to_go_on(session, interrupts)
+
+
+def _run_or_say_how_to_go_on(s: Session, interrupts: Interrupts) -> Run:
+    """Run; what goes wrong in a run in hand is a fault, whichever file it shows in."""
+    try:
+        return _run(s, interrupts)
+    except (FaultError, RunDirectoryError) as fault:
+        kind = type(fault) if isinstance(fault, FaultError) else FaultError
+        raise kind(
+            f"{fault}; what was recorded is not lost: mend that, then go on with "
+            f"srpo train --resume {s.run.root}"
+        ) from fault
 
 
 def _target(
@@ -222,7 +228,9 @@ def _train_stages(s: Session, interrupts: Interrupts) -> str:
             close_step(s, selection, groups, done, seconds)
             evaluate_along_the_way(s, sum(group.num_generated for group in groups))
             _save_when_due(s)
-            check_skipped(s)
+            if too_many_skipped(s):
+                _save(s)
+                raise_skipped(s)
             if interrupts.caught:
                 return ""
             if ending := _budget_spent(s):

@@ -107,7 +107,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str, str]] = {
         "step 2: other verdicts",
     ),
     "rollouts cut": (
-        edit(ROLLOUTS, lambda x: [*x[:-1], x[-1][:20]]), "rollouts", "step 2: its rollouts cannot",
+        edit(ROLLOUTS, lambda x: [*x[:-1], x[-1][:20]]), "rollouts", "step 2: other verdicts",
     ),
     "no rollouts": (
         lambda root: (root / ROLLOUTS).unlink(), "rollouts", "step 2: in the metrics, and no file",

@@ -24,22 +24,20 @@ from srpo.rundir import RunDirectory
 from srpo.rundir.lock import held
 from srpo.trainer import Machine, train
 from srpo.types import Clip, Datum
-from tests.interruptions import Calls, Phases, Torn, begin, finish, opener, outcome, two_stages
+from tests.interruptions import (
+    Calls,
+    Once,
+    Phases,
+    Torn,
+    begin,
+    finish,
+    opener,
+    outcome,
+    two_stages,
+)
 from tests.unit.test_trainer import RIGHT, WRONG, Notes, config_of
 
 EVERY_TWO = {"every_steps": 2}
-
-
-class Once:
-    """Does something at the first moment of a name, and nothing after that."""
-
-    def __init__(self, name: str, act: Callable[[], None]) -> None:
-        self.name, self._act, self.came = name, act, False
-
-    def __call__(self, moment: str) -> None:
-        if moment == self.name and not self.came:
-            self.came = True
-            self._act()
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,13 @@ import pytest
 
 from srpo.changes import announced, check_model, check_settings
 from srpo.config_files import Setting
-from srpo.errors import ConfigError, RunDirectoryError
+from srpo.doctor import examine
+from srpo.errors import ConfigError, FaultError, RunDirectoryError
 from srpo.rundir import RunDirectory
 from srpo.rundir.attempts import attempts_of
-from srpo.source import edge_digests
-from srpo.trainer import Run, train
+from srpo.source import file_digests
+from srpo.trainer import Machine, Run, train
+from tests.interruptions import Once, Writes
 from tests.unit.test_trainer import RIGHT, WRONG, Notes, config_of, opener
 
 THEN: dict[str, object] = {
@@ -98,7 +101,7 @@ def test_code_and_libraries_are_announced() -> None:
     ]
 
 
-def test_a_file_is_told_apart_by_its_size_its_beginning_and_its_end(tmp_path: Path) -> None:
+def test_a_file_is_told_apart_by_any_of_its_bytes(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     found = set()
     for data in (
@@ -108,7 +111,7 @@ def test_a_file_is_told_apart_by_its_size_its_beginning_and_its_end(tmp_path: Pa
         b"a" * 2_999_999 + b"b",
     ):
         path.write_bytes(data)
-        found.add(edge_digests([path])["model.safetensors"])
+        found.add(file_digests([path])["model.safetensors"])
     assert len(found) == 4
 
 
@@ -200,3 +203,68 @@ def test_if_no_checkpoint_is_whole_nothing_is_begun_anew_in_silence(tmp_path: Pa
     with pytest.raises(RunDirectoryError, match="no other checkpoint is whole") as caught:
         resumed(run)
     assert "\n" not in str(caught.value) and "policy.json: missing" in str(caught.value)
+
+
+def test_more_steps_are_made_though_the_attempt_that_asked_for_them_was_killed(
+    tmp_path: Path,
+) -> None:
+    run = trained(tmp_path)
+    fault = Once("before append metrics.jsonl", lambda: (_ for _ in ()).throw(OSError(28, "full")))
+    with pytest.raises(FaultError):
+        train(
+            resume=run.directory,
+            settings=[Setting("stage.1.steps", "--set", 4)],
+            open_model=opener([RIGHT, WRONG]),
+            machine=Machine(disk=Writes(fault)),
+        )
+    again, _ = resumed(run)
+    assert again.finished
+    assert [row["step"] for row in RunDirectory(run.directory).read_metrics()] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("metrics.jsonl", "has no line of step 1 (and 1 more)"),
+        ("times.jsonl", "has no line of step 1 (and 1 more)"),
+        ("evaluations.jsonl", "is missing or cut off"),
+        ("attempts.jsonl", "is missing or cut off"),
+        ("ledger.sqlite", "is missing or cut off"),
+        ("environment.json", "is missing or cut off"),
+        ("rollouts/epoch_001/step_000002.jsonl", "is missing or cut off"),
+    ],
+)
+def test_a_file_that_is_lost_is_named_before_anything_is_written(
+    tmp_path: Path, name: str, said: str
+) -> None:
+    sets = {"math": {"generate": "math", "count": 6, "holdout": 4}}
+    run = trained(tmp_path, sets=sets, evaluation={"samples": 1})
+    (run.directory / name).unlink()
+    with pytest.raises(RunDirectoryError) as caught:
+        resumed(run, Setting("stage.1.steps", "--set", 4))
+    assert str(caught.value).startswith(f"{run.directory / name}: {said}")
+    assert "\n" not in str(caught.value) and not (run.directory / name).exists()
+
+
+def test_without_its_checkpoints_a_run_begins_at_step_0_and_keeps_what_it_had(
+    tmp_path: Path,
+) -> None:
+    run = trained(tmp_path)
+    before = (run.checkpoint / "policy.json").read_bytes()
+    shutil.rmtree(run.directory / "checkpoints")
+    again, _ = resumed(run)
+    assert again.finished and (again.checkpoint / "policy.json").read_bytes() == before
+    aside = run.directory / "set_aside" / "attempt_001"
+    assert len((aside / "metrics.jsonl").read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    "damage", [b'{"step":1\x80}\n', b'{"stap":1}\n', b'{"step":"1"}\n', b"[1]\n", b"1\n"]
+)
+def test_a_damaged_line_is_named_and_never_a_traceback(tmp_path: Path, damage: bytes) -> None:
+    run = trained(tmp_path)
+    path = run.directory / "metrics.jsonl"
+    path.write_bytes(path.read_bytes() + damage)
+    with pytest.raises(RunDirectoryError, match=r"metrics\.jsonl: line 3 is damaged"):
+        resumed(run, Setting("stage.1.steps", "--set", 4))
+    assert any("line 3 is damaged" in found.said for found in examine(run.directory))

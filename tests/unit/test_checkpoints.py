@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -138,7 +139,7 @@ def test_the_newest_checkpoint_is_that_of_the_highest_step(run: RunDirectory) ->
         ("{}", "cannot be read"),
         ("[2]", "cannot be read"),
         ('{"schema": 2, "files": {}, "state": {}}', "cannot be read"),
-        ('{"schema": 2, "files": {}, "state_sha256": "0", "state": {}}', "damaged"),
+        ('{"schema": 2, "files": {}, "sha256": "0", "state": {}}', "its checksum is another"),
         ('{"schema": 1, "progress": {}}', "checkpoint of schema 1, not 2"),
     ],
 )
@@ -197,3 +198,15 @@ def test_a_folder_of_other_weights_or_half_written_is_written_anew(
     engine.saves = 0
     other = replace(STATE, policy_version=version)
     assert read_state(write_checkpoint(run, engine, Tokenizer(), other)) == other
+
+
+def test_a_copy_beside_a_checkpoint_is_none_and_a_renamed_one_is_damaged(run: RunDirectory) -> None:
+    first, newest = write(run, 2), write(run, 4)
+    shutil.copytree(newest, newest.with_name("step_000004.bak"))
+    assert checkpoints_of(run) == [first, newest]
+    shutil.copytree(first, first.with_name("step_000006"))
+    whole, damaged = newest_whole(run)
+    assert whole == newest
+    assert list(damaged.values()) == [f"{run.checkpoints}/step_000006: holds the state of step 2"]
+    remove_old(run, 1)
+    assert newest.with_name("step_000004.bak").is_dir()

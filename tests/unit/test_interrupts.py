@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from srpo.interrupts import Interrupts
+from srpo.interrupts import Interrupts, StoppedAtOnce
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def test_a_second_signal_of_either_kind_stops_at_once() -> None:
     said: list[str] = []
     with Interrupts(said.append) as interrupts:
         signal.raise_signal(signal.SIGINT)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(StoppedAtOnce):
             signal.raise_signal(signal.SIGTERM)
         assert interrupts.caught is signal.SIGINT
     assert len(said) == 1

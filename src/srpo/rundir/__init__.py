@@ -176,19 +176,19 @@ class RunDirectory:
 
     def read_metrics(self) -> list[dict[str, float | int | None]]:
         """Every whole line of metrics, in order; none if the run has not begun."""
-        return list(read_rows(self.metrics))
+        return list(read_rows(self.metrics, "step"))
 
     def read_times(self) -> list[dict[str, float]]:
         """Every whole line of seconds, in order: step, and seconds by phase."""
-        return list(read_rows(self.times))
+        return list(read_rows(self.times, "step"))
 
     def read_evaluations(self) -> list[dict[str, Any]]:
         """Every whole line of held-out accuracy, in order."""
-        return list(read_rows(self.evaluations))
+        return list(read_rows(self.evaluations, "step"))
 
     def read_opinions(self) -> list[dict[str, Any]]:
         """Every whole line of what another grader said, in order."""
-        return list(read_rows(self.opinions))
+        return list(read_rows(self.opinions, "step"))
 
 
 def next_free(parent: Path, name: str) -> Path:

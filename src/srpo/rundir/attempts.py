@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -19,6 +20,8 @@ from srpo.history import Ledger
 from srpo.rundir import RunDirectory
 from srpo.rundir.rows import line_of, read_rows, whole_lines
 from srpo.types import Json
+
+NAME = re.compile(r"step_\d+\.jsonl")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +67,11 @@ def set_aside_after(
     files of each kind were moved, none that is zero. Killed half of the way and done again, it
     comes to the same: nothing is taken away before its copy is on disk.
     """
-    number = max(1, len(attempts_of(run)))
-    folder = run.set_aside / f"attempt_{number:03d}"
+    folder = run.set_aside / f"attempt_{max(1, len(attempts_of(run))):03d}"
     moved = {path.stem: _move_lines(run, path, folder, step) for path in run.by_step}
     for kind, files in (("rollouts", run.rollouts), ("faults", run.faults)):
-        later = [path for path in files.rglob("step_*.jsonl") if _step_of(path) > step]
+        named = (path for path in files.rglob("step_*.jsonl") if NAME.fullmatch(path.name))
+        later = [path for path in named if _step_of(path) > step]
         for path in later:
             _move(run, path, folder)
         moved[kind] = len(later)
@@ -89,7 +92,7 @@ def _move_lines(run: RunDirectory, path: Path, folder: Path, step: int) -> int:
     if not path.exists():
         return 0
     lines = list(whole_lines(path))
-    later = [row["step"] > step for row in read_rows(path)]
+    later = [row["step"] > step for row in read_rows(path, "step")]
     cut = [line for line, gone in zip(lines, later, strict=True) if gone]
     kept = "".join(line for line, gone in zip(lines, later, strict=True) if not gone)
     if cut:

@@ -23,20 +23,41 @@ def whole_lines(path: Path) -> Iterator[str]:
 
     A last line without its end is still being written, or was when the process died: left out.
     """
-    if path.exists():
-        with path.open(encoding="utf-8") as file:
-            yield from (line for line in file if line.endswith("\n"))
+    if not path.exists():
+        return
+    try:
+        with path.open("rb") as file:  # no other separator ends a line, though texts have some
+            for number, line in enumerate(file, start=1):
+                if line.endswith(b"\n"):
+                    yield _decoded(path, number, line)
+    except OSError as error:
+        raise RunDirectoryError(f"{path}: cannot be read: {error.strerror}") from None
 
 
-def read_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """The rows of a file, in order. Raises `RunDirectoryError` for a line that is no JSON."""
+def read_rows(path: Path, key: str = "") -> Iterator[dict[str, Any]]:
+    """The rows of a file, in order; each has an integer `key`, if one is named.
+
+    Raises `RunDirectoryError` for a line that is damaged.
+    """
     for number, line in enumerate(whole_lines(path), start=1):
         try:
-            yield dict(json.loads(line))
-        except (ValueError, TypeError):
-            raise RunDirectoryError(
-                f"{path}: line {number} is damaged; put back a copy of the file"
-            ) from None
+            row = dict(json.loads(line))
+            if key and not isinstance(row[key], int):
+                raise TypeError
+        except (ValueError, TypeError, KeyError):
+            raise _damaged(path, number) from None
+        yield row
+
+
+def _decoded(path: Path, number: int, line: bytes) -> str:
+    try:
+        return line.decode("utf-8")
+    except UnicodeDecodeError:
+        raise _damaged(path, number) from None
+
+
+def _damaged(path: Path, number: int) -> RunDirectoryError:
+    return RunDirectoryError(f"{path}: line {number} is damaged; put back a copy of the file")
 
 
 def rollout_lines(groups: Iterator[Group]) -> Iterator[str]:

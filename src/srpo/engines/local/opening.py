@@ -12,7 +12,7 @@ from srpo.config import Config
 from srpo.engines import OpenModel
 from srpo.engines.local import LocalEngine
 from srpo.engines.local.loading import find_model, load_model, load_tokenizer, pick_device
-from srpo.source import edge_digests
+from srpo.source import file_digests
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 BYTES_PER_WEIGHT = 12  # of a checkpoint: a weight and its two moments, all in float32
@@ -62,4 +62,5 @@ def _digests(name: str) -> dict[str, str]:
         if not isinstance(cached, str):
             return {}
         place = Path(cached).parent
-    return edge_digests(p for p in place.iterdir() if p.suffix in (".json", ".safetensors"))
+    told = (".md", ".png", ".txt") if name == "embedded" else (".md",)
+    return file_digests(p for p in place.iterdir() if p.is_file() and p.suffix not in told)
