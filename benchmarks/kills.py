@@ -15,7 +15,6 @@ import json
 import os
 import random
 import signal
-import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.measuring import machine
+from srpo.history.schema import open_file
+from srpo.rundir import RunDirectory
 
 CONFIG = """
 algorithm = "srpo"
@@ -59,7 +60,8 @@ every_steps = 25
 [checkpoint]
 every_steps = 4
 """
-OWN = {"environment.json", "attempts.jsonl", "lock", "times.jsonl", "config.toml"}
+# what tells of the clock, the process or the attempts, and so is not the same in two runs
+OWN = {"environment.json", "attempts.jsonl", "lock", "times.jsonl"}
 COMMAND = (sys.executable, "-m", "srpo", "train")
 
 
@@ -117,15 +119,20 @@ def state_of(out: Path) -> tuple[int, int, str]:
     return lines, max(saved), ", ".join(sorted(left))
 
 
-def bytes_of(out: Path) -> dict[str, object]:
-    """What the run has come to: every file that tells nothing of the clock, and ledger rows."""
+def outcome(out: Path) -> dict[str, object]:
+    """Everything that a run has come to: the bytes of its files, and the ledger's rows.
+
+    Of checkpoints the newest: one killed while it removed an older one may have both.
+    """
+    newest = max(path.name for path in (out / "checkpoints").iterdir())
     found: dict[str, object] = {
         path.relative_to(out).as_posix(): path.read_bytes()
         for path in sorted(out.rglob("*"))
-        if path.is_file() and path.name not in OWN and not path.name.startswith("ledger.")
-        and "set_aside" not in path.parts
+        if path.is_file() and path.name not in OWN and not path.name.startswith("ledger")
+        and not {"set_aside", "faults"} & set(path.parts)
+        and ("checkpoints" not in path.parts or newest in path.parts)
     }  # fmt: skip
-    with closing(sqlite3.connect(out / "ledger.sqlite")) as db:
+    with closing(open_file(RunDirectory(out).ledger, read_only=True)) as db:
         for table in ("group_rows", "decision_rows", "events"):
             found[table] = sorted(map(repr, db.execute(f"SELECT * FROM {table}")))
     return found
@@ -149,7 +156,7 @@ def soak(wanted: int, seed: int, longest_s: float) -> int:
                 left = f"; left: {kill.left}" if kill.left else ""
                 where = f"{kill.steps} steps recorded, {kill.saved} saved"
                 print(f"{kills:4} after {kill.after_s:5.2f} s: {where}{left}", flush=True)
-            whole, killed = (bytes_of(folder / n) for n in ("whole", "killed"))
+            whole, killed = (outcome(folder / n) for n in ("whole", "killed"))
             differing = [n for n in {**whole, **killed} if whole.get(n) != killed.get(n)]
             lines = (folder / "killed" / "attempts.jsonl").read_text().splitlines()
             again = sum(json.loads(line)["set_aside"].get("metrics", 0) for line in lines)

@@ -11,28 +11,21 @@ import signal
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
-from functools import cache
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoTokenizer
-
 from srpo.config import Config
-from srpo.embedded import MODEL_DIR
-from srpo.engines import Drafts, ModelOpener, OpenModel
+from srpo.engines import Drafts, ModelOpener
 from srpo.engines.scripted import ScriptedEngine
-from srpo.history.schema import open_file
-from srpo.rundir import RunDirectory
 from srpo.rundir.disk import Disk, reported
 from srpo.trainer import Machine, Run, train
 from srpo.types import Adam, Clip, Datum, Sample, Sampling
 from srpo.watcher import Silent
-from tests.unit.test_trainer import RIGHT, WRONG, config_of
+from tests import short_runs
+from tests.short_runs import RIGHT, WRONG, config_of
 
 Meet = Callable[[str], None]
-# what tells of the clock, the process or the attempts, and so is not the same in two runs
-OWN = {"environment.json", "attempts.jsonl", "lock", "times.jsonl"}
 
 
 class Phases(Silent):
@@ -136,22 +129,15 @@ class Calls(ScriptedEngine):
         return saved
 
 
-@cache
-def _tokenizer() -> Any:
-    return AutoTokenizer.from_pretrained(MODEL_DIR)
-
-
 def opener(answers: Sequence[str], meet: Meet = lambda _: None) -> ModelOpener:
-    """An engine whose every prompt is answered by one of `answers`, equally often at first."""
+    """An engine of short runs, whose calls are moments."""
 
-    def open_model(config: Config, folder: Path) -> OpenModel:
-        tokenizer = _tokenizer()
-        end = tokenizer.eos_token_id
-        engine = Calls({}, folder, [(*tokenizer.encode(text), end) for text in answers])
+    def made(*given: Any) -> Calls:
+        engine = Calls(*given)
         engine.meet = meet
-        return OpenModel(engine, tokenizer, 1000, {})
+        return engine
 
-    return open_model
+    return short_runs.opener(answers, made)
 
 
 def two_stages(folder: Path, **changes: Any) -> Config:
@@ -187,25 +173,6 @@ def finish(config: Config, out: Path) -> Run:
     if not (out / "config.toml").exists():
         return train(config, out, open_model=opener([RIGHT, WRONG]))
     return train(resume=out, open_model=opener([RIGHT, WRONG]))
-
-
-def outcome(out: Path) -> dict[str, object]:
-    """Everything that a run has come to: the bytes of its files, and the ledger's rows.
-
-    Of checkpoints the newest: one killed while it removed an older one may have both.
-    """
-    newest = max(path.name for path in (out / "checkpoints").iterdir())
-    found: dict[str, object] = {
-        path.relative_to(out).as_posix(): path.read_bytes()
-        for path in sorted(out.rglob("*"))
-        if path.is_file() and path.name not in OWN and not path.name.startswith("ledger")
-        and not {"set_aside", "faults"} & set(path.parts)
-        and ("checkpoints" not in path.parts or newest in path.parts)
-    }  # fmt: skip
-    with closing(open_file(RunDirectory(out).ledger, read_only=True)) as db:
-        for table in ("group_rows", "decision_rows", "events"):
-            found[table] = sorted(map(repr, db.execute(f"SELECT * FROM {table}")))
-    return found
 
 
 class Once:

@@ -39,8 +39,7 @@ def check_settings(
     """What to announce of the settings that have changed, all of which may.
 
     `stage`: that in progress; how long an earlier one was is settled. `origin`: where a setting's
-    value of now stands. Raises `ConfigError` with a
-    line for each setting that may not change.
+    value of now stands. Raises `ConfigError` with a line for each setting that may not change.
     """
     names = [n for n in [*then, *(n for n in now if n not in then)] if then.get(n) != now.get(n)]
     refused = [name for name in names if not _may_change(name, stage)]

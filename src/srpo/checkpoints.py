@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from srpo.config_run import BudgetConfig
 from srpo.drafts import DraftStore
 from srpo.engines import Engine
 from srpo.errors import RunDirectoryError
@@ -55,6 +56,10 @@ class RunState:
     grader: dict[str, Any] = field(default_factory=dict)  # which tests failed how often
     answers: dict[str, Any] = field(default_factory=dict)  # own correct answers to hard problems
     ending: str = ""  # the sentence the run ended with; empty while it goes on
+
+    def accounts(self, budget: BudgetConfig) -> list[tuple[int, int]]:
+        """(limit, spent) of rollouts and of generated tokens; limit 0: not counted."""
+        return [(budget.rollouts, self.total_rollouts), (budget.tokens, self.total_tokens)]
 
 
 def folder_of(run: RunDirectory, step: int) -> Path:

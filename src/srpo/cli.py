@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from srpo.config_files import LoadedConfig
     from srpo.problems.exports import Format
 
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 EXISTING = click.Path(path_type=Path)
 
 
@@ -41,7 +39,9 @@ def main() -> None:
     except BrokenPipeError:
         code = 0
     except Exception as error:
-        if not _disk_is_full(error):
+        from srpo.rundir.disk import is_full
+
+        if not is_full(error):
             raise
         code = _fail(f"no disk space: {error}; free some, then go on with srpo train --resume RUN")
     sys.exit(code if isinstance(code, int) else 0)
@@ -79,12 +79,6 @@ def _one_flag_a_file(words: Sequence[str]) -> list[str]:
         if not in_files:
             spread.append(word)
     return [*spread, "--problems"] if without_file else spread
-
-
-def _disk_is_full(error: Exception) -> bool:
-    """Whether a write failed for want of space, whichever library made it."""
-    texts = ("No space left", "disk is full", "Disk quota exceeded")
-    return getattr(error, "errno", None) in NO_SPACE or any(t in str(error) for t in texts)
 
 
 def _config_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -8,23 +8,29 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
-from srpo.checkpoints import checkpoints_of, damage_of, newest_whole, read_state
+from srpo.checkpoints import RunState, checkpoints_of, damage_of, read_state
+from srpo.config import Config
 from srpo.config_files import load_config
 from srpo.errors import RunDirectoryError, SrpoError
 from srpo.history import Ledger
 from srpo.history.schema import VERDICTS
+from srpo.lost import lost_history, lost_lines
 from srpo.rundir import RunDirectory
 from srpo.rundir.attempts import attempts_of
-from srpo.rundir.rows import read_rows, whole_lines
+from srpo.rundir.rows import is_half_written, read_rows
 
 COPY = "put back a copy of it"
 NEEDED = {"step", "epoch", "all/groups", "tokens/step"}
 RESUME = "srpo train --resume sets it aside and does it again"
+T = TypeVar("T")
+Row = Mapping[str, float | int | None]
 
 
 class Grade(StrEnum):
@@ -50,46 +56,65 @@ class Patient:
     """A run directory, as far as it could be read."""
 
     run: RunDirectory
-    metrics: dict[int, Mapping[str, float | int | None]]  # by step
-    saved_step: int  # of the newest whole checkpoint; 0: there is none
+    config: Config | None  # None: it cannot be read
+    checkpoint: Path | None  # the newest whole one
+    state: RunState  # in that checkpoint; a new one if there is none
+    rows: Mapping[Path, Sequence[Row]]  # of the files of lines; those that cannot be read are not
+
+    @property
+    def metrics(self) -> dict[int, Row]:
+        """Lines of metrics by their steps."""
+        return {int(row["step"] or 0): row for row in self.rows.get(self.run.metrics, ())}
 
     def grade_at(self, step: int) -> Grade:
         """How bad it is if something is missing or wrong at a step."""
-        return Grade.WRONG if step <= self.saved_step else Grade.NOTE
+        return Grade.WRONG if step <= self.state.step else Grade.NOTE
 
 
 def examine(root: Path) -> list[Finding]:
     """Everything that was found, in the order of the files; never empty.
 
-    Raises `RunDirectoryError` if `root` is no run directory.
+    Raises `RunDirectoryError` if `root` is no run directory, `FaultError` if the ledger cannot be
+    looked at for want of disk space (what a killed process left beside it needs a little).
     """
     run = RunDirectory.open(root)
-    found = [
-        *_readable(run, "config.toml", lambda: load_config(run.config)),
-        *_readable(run, "environment.json", run.read_environment),
-        *_attempts(run),
-    ]
-    whole, _ = newest_whole(run)
-    found += _checkpoints(run)
-    saved = read_state(whole).step if whole else 0
-    lines, metrics = _lines(run, saved)
-    found += lines
-    patient = Patient(run, metrics, saved)
-    found += _ledger(patient)
-    found += _rollouts(patient)
-    found += _ending(patient, whole)
+    found: list[Finding] = []
+    loaded = _read(run.config, lambda: load_config(run.config), found)
+    environment = _read(run.environment, run.read_environment, found)
+    found += _present({run.config: loaded, run.environment: environment})
+    found += _attempts(run)
+    damage = {folder: damage_of(folder) for folder in checkpoints_of(run)}
+    # a run that goes on may have removed an old one meanwhile
+    damage = {folder: wrong for folder, wrong in damage.items() if folder.exists()}
+    whole = [folder for folder, wrong in damage.items() if wrong is None]
+    found += _checkpoints(run, damage)
+    state = read_state(whole[-1]) if whole else RunState()
+    read = {path: _read(path, partial(_rows_of, run, path), found) for path in run.by_step}
+    rows = {path: lines for path, lines in read.items() if lines is not None}
+    for path, lines in rows.items():
+        found += _lines(run, path, lines, state.step)
+    config = loaded.config if loaded else None
+    patient = Patient(run, config, whole[-1] if whole else None, state, rows)
+    for look in (_ledger, _rollouts, _lost, _ending):
+        found += look(patient)
     return found
 
 
-def _readable(run: RunDirectory, name: str, read: Callable[[], object]) -> Iterator[Finding]:
+def _read(path: Path, read: Callable[[], T], found: list[Finding]) -> T | None:
+    """What a file holds; None, and a finding, if it cannot be read."""
     try:
-        read()
+        return read()
     except SrpoError as error:
-        yield Finding(Grade.WRONG, name, str(error).splitlines()[0], COPY)
-    else:
-        missing = not (run.root / name).exists()
-        grade = Grade.WRONG if missing else Grade.FINE
-        yield Finding(grade, name, "missing" if missing else "read", COPY * missing)
+        found.append(Finding(Grade.WRONG, path.name, str(error).splitlines()[0], COPY))
+        return None
+
+
+def _present(read: Mapping[Path, object | None]) -> Iterator[Finding]:
+    for path, held in read.items():
+        if not path.exists():
+            yield Finding(Grade.WRONG, path.name, "missing", COPY)
+        elif held is not None:
+            yield Finding(Grade.FINE, path.name, "read")
 
 
 def _attempts(run: RunDirectory) -> Iterator[Finding]:
@@ -111,53 +136,46 @@ def _attempts(run: RunDirectory) -> Iterator[Finding]:
         yield Finding(Grade.NOTE, "attempts.jsonl", "none: killed as it began", RESUME)
 
 
-def _checkpoints(run: RunDirectory) -> Iterator[Finding]:
-    folders = checkpoints_of(run)
-    whole, damaged = newest_whole(run)
-    for folder in folders:
-        wrong = damage_of(folder)
-        advice = "put back a copy of one, or remove the folder checkpoints to begin at step 0"
-        if whole is not None:
-            advice = "resuming goes on from the one before it, and sets this one aside"
-            advice = advice if folder in damaged else "resuming does without it"
+def _checkpoints(run: RunDirectory, damage: Mapping[Path, str | None]) -> Iterator[Finding]:
+    """`damage`: what is wrong with each checkpoint, oldest first; None: nothing is."""
+    whole = [folder for folder, wrong in damage.items() if wrong is None]
+    for folder, wrong in damage.items():
         if wrong is None:
             yield Finding(Grade.FINE, f"checkpoints/{folder.name}", "whole, by its checksums")
+            continue
+        if not whole:
+            advice = "put back a copy of one, or remove the folder checkpoints to begin at step 0"
+        elif folder > whole[-1]:
+            advice = "resuming goes on from the one before it, and sets this one aside"
         else:
-            yield Finding(Grade.WRONG, f"checkpoints/{folder.name}", wrong, advice)
-    if not folders:
+            advice = "resuming does without it"
+        yield Finding(Grade.WRONG, f"checkpoints/{folder.name}", wrong, advice)
+    if not damage:
         yield Finding(Grade.NOTE, "checkpoints", "none yet", "resuming begins at step 0")
     for left in sorted(run.checkpoints.glob(".step_*")):
         said = "half written or half removed as the process died"
         yield Finding(Grade.NOTE, f"checkpoints/{left.name}", said, "the next one removes it")
 
 
-def _lines(
-    run: RunDirectory, saved: int
-) -> tuple[list[Finding], dict[int, Mapping[str, float | int | None]]]:
-    """Files of lines: each line JSON, steps in order; metrics and times without gaps."""
-    found: list[Finding] = []
-    metrics: dict[int, Mapping[str, float | int | None]] = {}
-    for path in run.by_step:
-        try:
-            rows = list(read_rows(path, "step"))
-            if path == run.metrics and not all(row.keys() >= NEEDED for row in rows):
-                raise RunDirectoryError(f"{path}: a line lacks a column; {COPY}")
-        except SrpoError as error:
-            found.append(Finding(Grade.WRONG, path.name, str(error), COPY))
-            continue
-        steps = [int(row["step"]) for row in rows]
-        if path == run.metrics:
-            metrics = dict(zip(steps, rows, strict=True))
-        if path in (run.metrics, run.times):
-            found += _in_a_row(path.name, steps, saved)
-        elif steps != sorted(steps):
-            found.append(Finding(Grade.WRONG, path.name, "its steps are not in order", COPY))
-        elif rows:
-            found.append(Finding(Grade.FINE, path.name, f"{len(rows)} lines"))
-        whole = sum(len(line.encode()) for line in whole_lines(path))
-        if path.exists() and whole < path.stat().st_size:
-            found.append(Finding(Grade.NOTE, path.name, "its last line is half written", RESUME))
-    return found, metrics
+def _rows_of(run: RunDirectory, path: Path) -> list[Row]:
+    """Raises `RunDirectoryError` for a line that is damaged, or lacks what is needed of it."""
+    rows: list[Row] = list(read_rows(path, "step"))
+    if path == run.metrics and not all(row.keys() >= NEEDED for row in rows):
+        raise RunDirectoryError(f"{path}: a line lacks a column; {COPY}")
+    return rows
+
+
+def _lines(run: RunDirectory, path: Path, rows: Sequence[Row], saved: int) -> Iterator[Finding]:
+    """Steps in order; those of metrics and times without gaps."""
+    steps = [int(row["step"] or 0) for row in rows]
+    if path in (run.metrics, run.times):
+        yield from _in_a_row(path.name, steps, saved)
+    elif steps != sorted(steps):
+        yield Finding(Grade.WRONG, path.name, "its steps are not in order", COPY)
+    elif rows:
+        yield Finding(Grade.FINE, path.name, f"{len(rows)} lines")
+    if is_half_written(path):
+        yield Finding(Grade.NOTE, path.name, "its last line is half written", RESUME)
 
 
 def _in_a_row(name: str, steps: list[int], saved: int) -> Iterator[Finding]:
@@ -178,7 +196,7 @@ def _ledger(p: Patient) -> Iterator[Finding]:
         with Ledger(p.run.ledger, read_only=True) as ledger:
             damage = ledger.damage()
             steps = {} if damage else ledger.by_step()
-    except SrpoError as error:
+    except RunDirectoryError as error:
         yield Finding(Grade.WRONG, name, str(error), COPY)
         return
     if damage:
@@ -197,9 +215,7 @@ def _ledger(p: Patient) -> Iterator[Finding]:
         yield Finding(Grade.FINE, name, f"{groups} groups of {len(steps)} steps, as in the metrics")
 
 
-def _ledger_against(
-    row: Mapping[str, float | int | None] | None, known: tuple[int, int, tuple[int, ...]] | None
-) -> str:
+def _ledger_against(row: Row | None, known: tuple[int, int, tuple[int, ...]] | None) -> str:
     """How a step of the ledger differs from its line of metrics; empty if it does not."""
     if known is None:
         return "in the metrics, and not in the ledger"
@@ -230,7 +246,7 @@ def _rollouts(p: Patient) -> Iterator[Finding]:
 
 def _rollouts_against(
     run: RunDirectory,
-    row: Mapping[str, float | int | None] | None,
+    row: Row | None,
     step: int,
     path: Path | None,
 ) -> str:
@@ -252,32 +268,34 @@ def _rollouts_against(
     return "" if same else "other verdicts than in the metrics"
 
 
-def _ending(p: Patient, whole: Path | None) -> Iterator[Finding]:
-    """Whether the run is over, and whether its tokens add up to what the state says."""
-    if whole is None:
+def _lost(p: Patient) -> Iterator[Finding]:
+    """Lines that the newest checkpoint counts, the history that the config names, and tokens."""
+    if p.checkpoint is None:
         return
-    state = read_state(whole)
-    counts = (
-        (p.run.evaluations, state.num_evaluations), (p.run.opinions, state.num_opinions)
-    )  # fmt: skip
-    for path, count in counts:
-        found = sum(1 for _ in whole_lines(path))
-        if found < count:
-            said = f"{found} lines, and {whole.name} counts {count}"
-            yield Finding(Grade.WRONG, path.name, said, COPY)
-    upto = [row for step, row in p.metrics.items() if step <= state.step]
+    lost = lost_lines(p.run, p.state, {path: len(rows) for path, rows in p.rows.items()})
+    if p.config is not None:
+        lost += lost_history(p.run, p.config)
+    for each in lost:
+        yield Finding(Grade.WRONG, each.path.name, each.said, COPY)
+    upto = [row for step, row in p.metrics.items() if step <= p.state.step]
     tokens = sum(int(row["tokens/step"] or 0) for row in upto)
-    if tokens != state.total_tokens:
-        said = f"{tokens} tokens by the metrics, {state.total_tokens} by {whole.name}"
+    if tokens != p.state.total_tokens:
+        said = f"{tokens} tokens by the metrics, {p.state.total_tokens} by {p.checkpoint.name}"
         yield Finding(Grade.WRONG, "tokens", said, COPY)
-    if not state.ending:
-        said = f"not over; saved up to step {state.step}"
+
+
+def _ending(p: Patient) -> Iterator[Finding]:
+    """Whether the run is over, and then with all that belongs to its end."""
+    if p.checkpoint is None:
+        return
+    if not p.state.ending:
+        said = f"not over; saved up to step {p.state.step}"
         yield Finding(Grade.NOTE, "the run", said, f"srpo train --resume {p.run.root}")
         return
     for path in (p.run.report_json, p.run.report_text, p.run.curve):
         if not path.is_file():
             yield Finding(Grade.WRONG, path.name, "missing, though the run is over", COPY)
-    yield Finding(Grade.FINE, "the run", state.ending)
+    yield Finding(Grade.FINE, "the run", p.state.ending)
 
 
 def _some(steps: list[int]) -> str:

@@ -17,6 +17,7 @@ from srpo.config_files import Setting, dump, load_config, settings_of
 from srpo.engines import ModelOpener
 from srpo.errors import RunDirectoryError
 from srpo.health import too_many_skipped
+from srpo.lost import check_complete
 from srpo.rundir import RunDirectory
 from srpo.rundir.attempts import (
     Attempt,
@@ -117,44 +118,6 @@ def _go_back(session: Session, found: Resumable) -> None:
     _tell(found, session.watcher, said, moved)
 
 
-def check_complete(
-    run: RunDirectory, state: RunState, attempts: Sequence[Attempt], config: Config
-) -> None:
-    """Raise `RunDirectoryError` for a file that a run has lost; nothing is trained without it."""
-    if not state.step:
-        return
-    metrics = {int(row["step"] or 0): row for row in run.read_metrics()}
-    timed = {int(row["step"]) for row in run.read_times()}
-    upto = range(1, state.step + 1)
-    rollouts = [run.rollouts_of(n, int(metrics[n]["epoch"] or 0)) for n in upto if n in metrics]
-    counted = (
-        (run.evaluations, run.read_evaluations(), state.num_evaluations),
-        (run.opinions, run.read_opinions(), state.num_opinions),
-    )
-    lost = [
-        *((run.metrics, n) for n in upto if n not in metrics),
-        *((run.times, n) for n in upto if n not in timed),
-        *((path, None) for path in rollouts if not path.is_file()),
-        *((path, None) for path, rows, count in counted if len(rows) < count),
-        *((run.ledger, None) for _ in range(not run.ledger.is_file())),
-        *((run.environment, None) for _ in range(not run.read_environment().get("problems"))),
-        *((run.attempts, None) for _ in range(not attempts)),
-        *((run.history, None) for _ in range(_no_history(run, config))),
-    ]
-    if lost:
-        path, step = lost[0]
-        what = "is missing or cut off" if step is None else f"has no line of step {step}"
-        more = f" (and {len(lost) - 1} more)" if len(lost) > 1 else ""
-        raise RunDirectoryError(
-            f"{path}: {what}{more}, and the newest checkpoint is of step {state.step}; put back "
-            f"a copy of it (srpo doctor {run.root} looks at everything)"
-        )
-
-
-def _no_history(run: RunDirectory, config: Config) -> bool:
-    return bool(config.selection.history) and not run.history.exists()
-
-
 def plain_settings(config: Config) -> dict[str, Json]:
     """Every setting by its dotted name, as JSON reads it back."""
     return {
@@ -177,10 +140,7 @@ def switch_of(stage: StageConfig, config: Config) -> Switch:
 
 def _has_more(config: Config, state: RunState) -> bool:
     """Whether a run that had ended is to go on, by what its config says now."""
-    budget = config.budget
-    spent = share_spent(
-        [(budget.rollouts, state.total_rollouts), (budget.tokens, state.total_tokens)]
-    )
+    spent = share_spent(state.accounts(config.budget))
     if state.stage < len(config.stage):
         return (spent or 0.0) < 1.0
     ended = switch_of(config.stage[-1], config).reason(state.progress)

@@ -64,8 +64,7 @@ class Session:
     @property
     def budget_accounts(self) -> list[tuple[int, int]]:
         """(limit, spent) of rollouts and of generated tokens; limit 0: not counted."""
-        budget, state = self.config.budget, self.state
-        return [(budget.rollouts, state.total_rollouts), (budget.tokens, state.total_tokens)]
+        return self.state.accounts(self.config.budget)
 
     def tell(self, kind: str, text: str) -> None:
         """Say a sentence to whoever looks on, and keep it for the ledger."""

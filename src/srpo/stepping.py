@@ -78,10 +78,11 @@ def update(s: Session, stage: StageConfig, groups: Sequence[Group]) -> Update:
         s.tell("no_signal", f"step {s.state.step + 1}: no group had a signal; no update")
         return Update(rate)
     clip = Clip(s.config.loss.clip_low, s.config.loss.clip_high)
+    updates = batches * config.passes
     norms: list[float] = []
     skipped: list[Group] = []
     gaps: list[float] = []
-    for number, (part, data) in enumerate(batches * config.passes):
+    for number, (part, data) in enumerate(updates):
         logprobs = s.engine.forward_backward(data, clip)
         if number == 0:  # later ones are meant to differ: the policy has moved on
             gaps = gaps_between(data, logprobs)
@@ -92,14 +93,14 @@ def update(s: Session, stage: StageConfig, groups: Sequence[Group]) -> Update:
             s.state.policy_version += 1
         else:
             skipped += part
-    count_skipped(s, skipped, of_updates=len(batches) * config.passes, made=len(norms))
+    count_skipped(s, skipped, of_updates=len(updates), made=len(norms))
     finite = [gap for gap in gaps if math.isfinite(gap)]
     return Update(
         rate,
         grad_norm=math.fsum(norms) / len(norms) if norms else None,
         logprob_gap=max(finite, default=None),
         mean_logprob_gap=math.fsum(finite) / len(finite) if finite else None,
-        skipped=len(batches) * config.passes - len(norms),
+        skipped=len(updates) - len(norms),
     )
 
 

@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from benchmarks.kills import outcome
 from srpo.doctor import Finding, Grade, examine
 from srpo.errors import RunDirectoryError
 from srpo.insight.doctor_view import print_findings
 from srpo.rundir import RunDirectory
-from tests.interruptions import Torn, begin, finish, killed_at, outcome, two_stages
+from tests.interruptions import Torn, begin, finish, killed_at, two_stages
 
 
 @pytest.fixture(scope="module")

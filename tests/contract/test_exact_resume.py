@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.kills import outcome
 from srpo.config import Config
 from srpo.rundir import RunDirectory
 from srpo.rundir.attempts import attempts_of
@@ -22,7 +23,6 @@ from tests.interruptions import (
     finish,
     go_on,
     killed_at,
-    outcome,
     two_stages,
 )
 

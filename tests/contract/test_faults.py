@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.kills import outcome
 from srpo.config import Config
 from srpo.engines import ModelOpener, OpenModel
 from srpo.errors import FaultError, RunDirectoryError
@@ -32,10 +33,9 @@ from tests.interruptions import (
     begin,
     finish,
     opener,
-    outcome,
     two_stages,
 )
-from tests.unit.test_trainer import RIGHT, WRONG, Notes, config_of
+from tests.short_runs import RIGHT, WRONG, Notes, config_of
 
 EVERY_TWO = {"every_steps": 2}
 

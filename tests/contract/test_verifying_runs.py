@@ -20,7 +20,7 @@ from srpo.sandbox import CaseOutput
 from srpo.sandbox.scripted import ScriptedSandbox
 from srpo.types import FunctionCase, Group, Rollout, StdioCase, Verdict
 from tests.factories import code_problem, math_problem, rollout
-from tests.unit.test_trainer import RIGHT, WRONG, Notes, opener
+from tests.short_runs import RIGHT, WRONG, Notes, opener
 
 SLOW_FIRST = "```python\nprint(int(input()) % 2)\n```"
 ONES = "```python\nprint(1)\n```"

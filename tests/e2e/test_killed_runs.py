@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.kills import outcome
 from srpo.embedded import MODEL_DIR
-from tests.interruptions import outcome
 
 CONFIG = """
 [model]

@@ -30,7 +30,7 @@ ROOMS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "the run",
         (
             "problem_sets", "session", "plan", "recording", "health", "stepping", "held_out",
-            "finish", "changes", "resuming", "trainer",
+            "finish", "changes", "lost", "resuming", "trainer",
         ),
     ),
     (

@@ -18,7 +18,7 @@ from srpo.rundir.attempts import attempts_of
 from srpo.source import file_digests
 from srpo.trainer import Machine, Run, train
 from tests.interruptions import Once, Writes
-from tests.unit.test_trainer import RIGHT, WRONG, Notes, config_of, opener
+from tests.short_runs import RIGHT, WRONG, Notes, config_of, opener
 
 THEN: dict[str, object] = {
     "seed": 1,

@@ -2,42 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
-
-import pytest
 
 from srpo.history import EpochSoFar, EpochSummary, Ledger, SetSoFar, When
 from srpo.selection.rule import Decision, Resampled
-from tests.factories import code_problem, group, math_problem
-
-EASY = math_problem("What is 2 + 2?", "4", id="aa01")
-HARD = math_problem("What is 9 * 9?", "81", id="bb01")
-CODE = code_problem(id="cc01")
-STEP_1, STEP_2 = When(step=1, epoch=1, stage=1), When(step=2, epoch=1, stage=1)
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    with Ledger(tmp_path / "ledger.sqlite") as opened:
-        opened.add_problems("math", [EASY, HARD])
-        opened.add_problems("code", [CODE])
-        yield opened
-
-
-def two_steps(ledger: Ledger) -> None:
-    """EASY twice (mixed, all correct and then dropped), HARD once, CODE once."""
-    ledger.record_step(STEP_1, [group([1, 0], EASY), group([0, 0], HARD)], [], [])
-    ledger.record_step(
-        STEP_2,
-        [group([1, 1], EASY), group([1, 0, 0], CODE)],
-        [
-            Resampled("aa01", "math", Decision.DROP_ALL_CORRECT, 2, 2),
-            Resampled("bb01", "math", Decision.KEEP_ALL_WRONG, 0, 2),
-        ],
-        [],
-    )
+from tests.factories import group
+from tests.ledgers import CODE, EASY, HARD, STEP_1, STEP_2, two_steps
 
 
 def test_a_problem_may_be_dropped_in_one_set_and_kept_in_another(ledger: Ledger) -> None:

@@ -13,7 +13,7 @@ from srpo.config_run import BudgetConfig
 from srpo.plan import ModelShape, Most, StageOutline, estimate_memory, most_of, outline
 from srpo.problem_sets import load_sets
 from srpo.rundir import RunDirectory
-from tests.unit.test_trainer import WRONG, config_of, opener
+from tests.short_runs import WRONG, config_of, opener
 
 
 def outlines(config: Config) -> list[StageOutline]:

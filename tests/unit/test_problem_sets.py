@@ -11,7 +11,7 @@ from srpo.config import Config, SetConfig
 from srpo.errors import ConfigError
 from srpo.problem_sets import ProblemSets, load_sets
 from srpo.types import Problem
-from tests.unit.test_trainer import config_of, problem_file
+from tests.short_runs import config_of, problem_file
 
 
 def two_sets(folder: Path, first: dict[str, int], second: dict[str, int]) -> Config:

@@ -21,7 +21,7 @@ from srpo.stepping import update, with_stage_advantages
 from srpo.types import Clip, Datum, Group, Rollout, Verdict
 from srpo.watcher import Silent
 from tests.factories import math_problem, rollout
-from tests.unit.test_trainer import WRONG, config_of, opener
+from tests.short_runs import WRONG, config_of, opener
 
 FIRST, SECOND = (7, 8), (9,)
 # two completions of each prompt, equally likely; the second one's last token is certain

@@ -2,82 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from transformers import AutoTokenizer
 
 from srpo import train
-from srpo.config import Config
-from srpo.embedded import MODEL_DIR
-from srpo.engines import OpenModel
-from srpo.engines.scripted import ScriptedEngine
-from srpo.figures import StepFigures
 from srpo.history import Ledger
 from srpo.rundir import RunDirectory
-from srpo.watcher import Silent
-
-
-class Notes(Silent):
-    """Keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-        self.steps: list[StepFigures] = []
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
-
-    def step(self, figures: StepFigures) -> None:
-        self.steps.append(figures)
-
-
-def problem_file(folder: Path, count: int) -> Path:
-    path = folder / "p.jsonl"
-    rows = [
-        {"domain": "math", "statement": f"What is {n} + 0?", "answer": "7"} for n in range(count)
-    ]
-    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-    return path
-
-
-def config_of(folder: Path, *, count: int = 6, **changes: Any) -> Config:
-    stage = {
-        "name": "only",
-        "sets": {"math": 1},
-        "epochs": 20,
-        "problems_per_step": 3,
-        "group_size": 4,
-        "max_completion_tokens": 24,
-        "learning_rate": 0.1,
-    }
-    return Config.model_validate(
-        {
-            "sets": {"math": {"files": [str(problem_file(folder, count))], "domain": "math"}},
-            "stage": [{**stage, **changes.pop("stage", {})}],
-            "evaluation": {"samples": 0},
-            "verifier": {"second_opinion_share": 0.0},  # it starts a server
-            **changes,
-        }
-    )
-
-
-def opener(answers: Sequence[str]) -> Any:
-    """An engine whose every prompt is answered by one of `answers`, equally often."""
-
-    def open_model(config: Config, folder: Path) -> OpenModel:
-        tokenizer = AutoTokenizer.from_pretrained(MODEL_DIR)
-        end = tokenizer.eos_token_id
-        completions = [(*tokenizer.encode(text), end) for text in answers]
-        return OpenModel(ScriptedEngine({}, folder, completions), tokenizer, 1000, {})
-
-    return open_model
-
-
-RIGHT, WRONG = "<think>x</think>\\boxed{7}", "<think>x</think>\\boxed{8}"
+from tests.short_runs import RIGHT, WRONG, Notes, config_of, opener
 
 
 @pytest.mark.parametrize("answers", [[RIGHT], [WRONG]], ids=["always right", "always wrong"])

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from srpo.history import Ledger
 from srpo.rundir import RunDirectory
 from srpo.trainer import Run, train
-from tests.unit.test_trainer import RIGHT, WRONG, config_of, opener
+from tests.short_runs import RIGHT, WRONG, config_of, opener
 
 SETS: dict[str, Any] = {
     "math": {"generate": "math", "count": 8, "holdout": 8, "validation": 8},

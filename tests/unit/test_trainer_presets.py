@@ -12,7 +12,7 @@ from srpo.config import Config
 from srpo.config_files import apply_preset, dump, load_config
 from srpo.errors import ConfigError
 from srpo.rundir import RunDirectory
-from tests.unit.test_trainer import RIGHT, WRONG, config_of, opener
+from tests.short_runs import RIGHT, WRONG, config_of, opener
 
 STAGE = {"epochs": None, "steps": 2}
 

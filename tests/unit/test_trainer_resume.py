@@ -15,7 +15,7 @@ from srpo.errors import ConfigError, RunDirectoryError
 from srpo.history import Ledger
 from srpo.rundir import RunDirectory
 from srpo.trainer import Run, train
-from tests.unit.test_trainer import RIGHT, WRONG, config_of, opener, problem_file
+from tests.short_runs import RIGHT, WRONG, config_of, opener, problem_file
 from tests.unit.test_trainer_evaluations import SETS, evaluations, trained
 
 EVERY_STEP = {"every_steps": 1, "keep_last": 99}

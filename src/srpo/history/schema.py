@@ -185,8 +185,8 @@ def _check_file(path: Path, *, read_only: bool) -> None:
 def _connect(path: Path, *, read_only: bool, wait_s: float) -> sqlite3.Connection:
     uri = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rw'}"
     waiting = path.with_name(path.name + "-wal")  # what a writer has not yet put into the file
-    if read_only and not os.access(path.parent, os.W_OK) and not waiting.exists():
-        uri += "&immutable=1"  # SQLite would want to put its files beside it
+    if read_only and not waiting.exists():
+        uri += "&immutable=1"  # nobody writes; and SQLite puts no files of its own beside it
     return sqlite3.connect(uri, uri=True, timeout=wait_s, isolation_level=None)
 
 

@@ -165,13 +165,13 @@ class RunDirectory:
         """All rollouts of a step, one line each, in the order of the groups."""
         path = self.rollouts_of(step, epoch)
         self.disk.make_folder(path.parent)
-        self.disk.write(path, "".join(rollout_lines(iter(groups))))
+        self.disk.write(path, "".join(rollout_lines(groups)))
 
     def write_fault(self, step: int, groups: Iterable[Group]) -> Path:
         """The rollouts of a step that went wrong, beside those of all steps. Returns the file."""
         path = self.faults / f"step_{step:06d}.jsonl"
         self.disk.make_folder(self.faults)
-        self.disk.write(path, "".join(rollout_lines(iter(groups))))
+        self.disk.write(path, "".join(rollout_lines(groups)))
         return path
 
     def read_metrics(self) -> list[dict[str, float | int | None]]:

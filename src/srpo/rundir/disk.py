@@ -16,8 +16,9 @@ from pathlib import Path
 
 from srpo.errors import FaultError
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
 # libraries that write files themselves hide the number of the error in a text
-FULL = ("No space left", "disk is full", "Disk quota exceeded")
+FULL_TEXTS = ("No space left", "disk is full", "Disk quota exceeded")
 
 
 class Disk:
@@ -116,9 +117,13 @@ def fault_of(error: Exception) -> str | None:
     """What is wrong with the disk, in words; None if the error is of another kind."""
     if isinstance(error, OSError):
         return error.strerror or str(error)
-    if any(text in str(error) for text in FULL):
-        return os.strerror(errno.ENOSPC)
-    return None
+    return os.strerror(errno.ENOSPC) if is_full(error) else None
+
+
+def is_full(error: Exception) -> bool:
+    """Whether a write failed for want of space, whichever library made it."""
+    number = getattr(error, "errno", None)
+    return number in FULL or any(text in str(error) for text in FULL_TEXTS)
 
 
 def _remove(path: Path) -> None:

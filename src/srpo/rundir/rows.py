@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,19 @@ def whole_lines(path: Path) -> Iterator[str]:
         raise RunDirectoryError(f"{path}: cannot be read: {error.strerror}") from None
 
 
+def is_half_written(path: Path) -> bool:
+    """Whether a file ends in the middle of a line; False if there is none."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - 1))
+            return size > 0 and file.read() != b"\n"
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise RunDirectoryError(f"{path}: cannot be read: {error.strerror}") from None
+
+
 def read_rows(path: Path, key: str = "") -> Iterator[dict[str, Any]]:
     """The rows of a file, in order; each has an integer `key`, if one is named.
 
@@ -60,7 +74,7 @@ def _damaged(path: Path, number: int) -> RunDirectoryError:
     return RunDirectoryError(f"{path}: line {number} is damaged; put back a copy of the file")
 
 
-def rollout_lines(groups: Iterator[Group]) -> Iterator[str]:
+def rollout_lines(groups: Iterable[Group]) -> Iterator[str]:
     """One line a rollout, in the order of the groups."""
     for group in groups:
         for row in _rollout_rows(group):

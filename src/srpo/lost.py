@@ -1,0 +1,77 @@
+"""What a run has lost: files and lines that its newest checkpoint says it had."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from srpo.checkpoints import RunState
+from srpo.config import Config
+from srpo.errors import RunDirectoryError
+from srpo.rundir import RunDirectory
+from srpo.rundir.attempts import Attempt
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A file that is gone, or shorter than it was."""
+
+    path: Path
+    said: str = "is missing or cut off"
+
+
+def check_complete(
+    run: RunDirectory, state: RunState, attempts: Sequence[Attempt], config: Config
+) -> None:
+    """Raise `RunDirectoryError` for what a run has lost; nothing is trained without it."""
+    if not state.step:
+        return
+    num_lines = {
+        run.evaluations: len(run.read_evaluations()),
+        run.opinions: len(run.read_opinions()),
+    }
+    lost = [
+        *_lost_steps(run, state.step),
+        *lost_lines(run, state, num_lines),
+        *_lost_files(run, attempts),
+        *lost_history(run, config),
+    ]
+    if lost:
+        more = f" (and {len(lost) - 1} more)" if len(lost) > 1 else ""
+        raise RunDirectoryError(
+            f"{lost[0].path}: {lost[0].said}{more}, and the newest checkpoint is of step "
+            f"{state.step}; put back a copy of it (srpo doctor {run.root} looks at everything)"
+        )
+
+
+def lost_lines(run: RunDirectory, state: RunState, num_lines: Mapping[Path, int]) -> list[Lost]:
+    """Of the files that a checkpoint counts the lines of, and how many there are now."""
+    counted = {run.evaluations: state.num_evaluations, run.opinions: state.num_opinions}
+    return [Lost(path) for path, count in num_lines.items() if count < counted.get(path, 0)]
+
+
+def lost_history(run: RunDirectory, config: Config) -> list[Lost]:
+    """The history of another run, if this one was begun with it."""
+    return [Lost(run.history)] if config.selection.history and not run.history.exists() else []
+
+
+def _lost_steps(run: RunDirectory, last: int) -> list[Lost]:
+    metrics = {int(row["step"] or 0): row for row in run.read_metrics()}
+    timed = {int(row["step"]) for row in run.read_times()}
+    steps = range(1, last + 1)
+    rollouts = [run.rollouts_of(n, int(metrics[n]["epoch"] or 0)) for n in steps if n in metrics]
+    return [
+        *(Lost(run.metrics, f"has no line of step {n}") for n in steps if n not in metrics),
+        *(Lost(run.times, f"has no line of step {n}") for n in steps if n not in timed),
+        *(Lost(path) for path in rollouts if not path.is_file()),
+    ]
+
+
+def _lost_files(run: RunDirectory, attempts: Sequence[Attempt]) -> list[Lost]:
+    present = {
+        run.ledger: run.ledger.is_file(),
+        run.environment: bool(run.read_environment().get("problems")),
+        run.attempts: bool(attempts),
+    }
+    return [Lost(path) for path, is_there in present.items() if not is_there]
