@@ -42,7 +42,7 @@ def check_settings(
     value of now stands. Raises `ConfigError` with a line for each setting that may not change.
     """
     names = [n for n in [*then, *(n for n in now if n not in then)] if then.get(n) != now.get(n)]
-    refused = [name for name in names if not _may_change(name, stage)]
+    refused = [n for n in names if not (_may_change(n, stage) or _is_new(n, then))]
     if refused:
         raise ConfigError(
             "\n".join(
@@ -51,7 +51,10 @@ def check_settings(
                 for name in refused
             )
         )
-    said = [f"{name} was {then.get(name)!r} and is {now.get(name)!r}" for name in names]
+    said = [
+        f"{n} was {'unknown' if _is_new(n, then) else repr(then.get(n))} and is {now.get(n)!r}"
+        for n in names
+    ]
     if any(fnmatchcase(name, pattern) for name in names for pattern in ROUNDING):
         said.append("the model computes in another order now: last bits may differ")
     return said
@@ -93,6 +96,11 @@ def _may_change(name: str, stage: int) -> bool:
     if parts[0] == "stage" and parts[1].isdecimal() and int(parts[1]) < stage:
         return False
     return any(fnmatchcase(name, pattern) for pattern in MAY_CHANGE)
+
+
+def _is_new(name: str, then: Mapping[str, object]) -> bool:
+    """Whether srpo has got the setting since; stages and sets are the user's."""
+    return name not in then and name.split(".")[0] not in ("stage", "sets")
 
 
 def _files(facts: Mapping[str, object]) -> Mapping[str, object]:

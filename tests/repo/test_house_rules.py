@@ -11,6 +11,7 @@ import statistics
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -226,3 +227,9 @@ def test_the_command_line_helps_at_once() -> None:
         )
         < 0.5
     )
+
+
+def test_every_folder_of_tests_is_run() -> None:
+    options = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["pytest"]
+    folders = {short(path.parent) for path in (ROOT / "tests").rglob("test_*.py")}
+    assert set(options["ini_options"]["testpaths"]) == folders

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from srpo.changes import announced, check_model, check_settings
-from srpo.config_files import Setting
-from srpo.doctor import examine
-from srpo.errors import ConfigError, FaultError, RunDirectoryError
-from srpo.rundir import RunDirectory
-from srpo.rundir.attempts import attempts_of
+from srpo.errors import ConfigError, RunDirectoryError
 from srpo.source import file_digests
-from srpo.trainer import Machine, Run, train
-from tests.interruptions import Once, Writes
-from tests.short_runs import RIGHT, WRONG, Notes, config_of, opener
 
 THEN: dict[str, object] = {
     "seed": 1,
@@ -59,13 +50,18 @@ def test_how_long_how_often_and_how_fast_may_change() -> None:
         ),
         # the first stage is over: its length is settled
         ({"stage__1__steps": 5}, "R/config.toml: stage.1.steps was 4 and is 5; a run"),
-        ({"new__one": 5}, "R/config.toml: new.one was None and is 5; a run"),
+        ({"stage__3__group_size": 5}, "R/config.toml: stage.3.group_size was None and is 5; a run"),
+        ({"sets__x__count": 5}, "R/config.toml: sets.x.count was None and is 5; a run"),
     ],
 )
 def test_what_decides_what_is_learned_may_not(now: dict[str, Any], line: str) -> None:
     with pytest.raises(ConfigError) as caught:
         check(**now)
     assert str(caught.value).startswith(line) and "\n" not in str(caught.value)
+
+
+def test_a_setting_that_only_a_newer_srpo_knows_is_announced() -> None:
+    assert check(loss__new_one=0.5) == ["loss.new_one was unknown and is 0.5"]
 
 
 def test_every_setting_that_may_not_has_its_line() -> None:
@@ -113,158 +109,3 @@ def test_a_file_is_told_apart_by_any_of_its_bytes(tmp_path: Path) -> None:
         path.write_bytes(data)
         found.add(file_digests([path])["model.safetensors"])
     assert len(found) == 4
-
-
-# --- a run --------------------------------------------------------------------------------------
-
-
-def trained(folder: Path, **changes: Any) -> Run:
-    config = config_of(folder, stage={"epochs": None, "steps": 2}, **changes)
-    return train(config, folder / "r", open_model=opener([RIGHT, WRONG]))
-
-
-def resumed(run: Run, *settings: Setting) -> tuple[Run, list[str]]:
-    notes = Notes()
-    again = train(
-        resume=run.directory, settings=settings, watcher=notes, open_model=opener([RIGHT, WRONG])
-    )
-    return again, notes.notes
-
-
-def test_a_run_that_is_over_goes_on_when_it_is_given_more_steps(tmp_path: Path) -> None:
-    run = trained(tmp_path)
-    again, notes = resumed(run, Setting("stage.1.steps", "--set", 4))
-    assert (
-        again.finished
-        and "changed since the run was last trained: stage.1.steps was 2 and is 4" in notes
-    )
-    assert [row["step"] for row in RunDirectory(run.directory).read_metrics()] == [1, 2, 3, 4]
-    # as if it had been told so from the beginning
-    (tmp_path / "other").mkdir()
-    config = config_of(tmp_path, stage={"epochs": None, "steps": 4})
-    whole = train(config, tmp_path / "whole", open_model=opener([RIGHT, WRONG]))
-    policies = [(r.checkpoint / "policy.json").read_text() for r in (again, whole)]
-    assert policies[0] == policies[1]
-    attempts = attempts_of(RunDirectory(run.directory))
-    assert [attempt.settings["stage.1.steps"] for attempt in attempts] == [2, 4]
-    assert attempts[1].announced == ("stage.1.steps was 2 and is 4",)
-    # and now it is over again, by its own config
-    assert resumed(again)[1] == [f"{run.directory}: this run is over. {again.ending}"]
-
-
-def test_a_run_that_is_over_and_has_no_more_to_do_stays_over(tmp_path: Path) -> None:
-    run = trained(tmp_path)
-    before = (run.directory / "attempts.jsonl").read_bytes()
-    _, notes = resumed(run, Setting("checkpoint.keep_last", "--set", 1))
-    assert notes == [f"{run.directory}: this run is over. {run.ending}"]
-    assert (run.directory / "attempts.jsonl").read_bytes() == before
-
-
-def test_a_setting_that_may_not_change_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
-    run = trained(tmp_path)
-    before = {
-        p: p.read_bytes() for p in run.directory.rglob("*") if p.name != "lock" and p.is_file()
-    }
-    with pytest.raises(ConfigError, match=r"^--set 7: seed was 1 and is 7; a run"):
-        resumed(run, Setting("seed", "--set", 7))
-    with pytest.raises(ConfigError, match="unknown setting sead; did you mean seed"):
-        resumed(run, Setting("sead", "--set", 7))
-    assert before == {p: p.read_bytes() for p in before}
-
-
-def test_other_code_is_announced_by_the_names_of_its_files(tmp_path: Path) -> None:
-    run = trained(tmp_path)
-    path = run.directory / "attempts.jsonl"
-    row = json.loads(path.read_text())
-    row["code"]["trainer.py"] = "another"
-    path.write_text(json.dumps(row) + "\n")
-    _, notes = resumed(run, Setting("stage.1.steps", "--set", 3))
-    assert "changed since the run was last trained: srpo itself has changed (trainer.py)" in notes
-
-
-def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(tmp_path: Path) -> None:
-    run = trained(tmp_path, checkpoint={"every_steps": 1, "keep_last": 9})
-    whole = (run.checkpoint / "policy.json").read_bytes()
-    (run.checkpoint / "policy.json").write_bytes(whole[:-3])
-    again, notes = resumed(run)
-    assert any(
-        note.startswith(f"{run.checkpoint}/policy.json: damaged") and "before it" in note
-        for note in notes
-    )
-    assert (again.checkpoint / "policy.json").read_bytes() == whole
-    aside = run.directory / "set_aside" / "attempt_001" / "checkpoints" / run.checkpoint.name
-    assert (aside / "policy.json").read_bytes() == whole[:-3]
-    assert again.finished
-
-
-def test_if_no_checkpoint_is_whole_nothing_is_begun_anew_in_silence(tmp_path: Path) -> None:
-    run = trained(tmp_path)
-    (run.checkpoint / "policy.json").unlink()
-    with pytest.raises(RunDirectoryError, match="no other checkpoint is whole") as caught:
-        resumed(run)
-    assert "\n" not in str(caught.value) and "policy.json: missing" in str(caught.value)
-
-
-def test_more_steps_are_made_though_the_attempt_that_asked_for_them_was_killed(
-    tmp_path: Path,
-) -> None:
-    run = trained(tmp_path)
-    fault = Once("before append metrics.jsonl", lambda: (_ for _ in ()).throw(OSError(28, "full")))
-    with pytest.raises(FaultError):
-        train(
-            resume=run.directory,
-            settings=[Setting("stage.1.steps", "--set", 4)],
-            open_model=opener([RIGHT, WRONG]),
-            machine=Machine(disk=Writes(fault)),
-        )
-    again, _ = resumed(run)
-    assert again.finished
-    assert [row["step"] for row in RunDirectory(run.directory).read_metrics()] == [1, 2, 3, 4]
-
-
-@pytest.mark.parametrize(
-    ("name", "said"),
-    [
-        ("metrics.jsonl", "has no line of step 1 (and 1 more)"),
-        ("times.jsonl", "has no line of step 1 (and 1 more)"),
-        ("evaluations.jsonl", "is missing or cut off"),
-        ("attempts.jsonl", "is missing or cut off"),
-        ("ledger.sqlite", "is missing or cut off"),
-        ("environment.json", "is missing or cut off"),
-        ("rollouts/epoch_001/step_000002.jsonl", "is missing or cut off"),
-    ],
-)
-def test_a_file_that_is_lost_is_named_before_anything_is_written(
-    tmp_path: Path, name: str, said: str
-) -> None:
-    sets = {"math": {"generate": "math", "count": 6, "holdout": 4}}
-    run = trained(tmp_path, sets=sets, evaluation={"samples": 1})
-    (run.directory / name).unlink()
-    with pytest.raises(RunDirectoryError) as caught:
-        resumed(run, Setting("stage.1.steps", "--set", 4))
-    assert str(caught.value).startswith(f"{run.directory / name}: {said}")
-    assert "\n" not in str(caught.value) and not (run.directory / name).exists()
-
-
-def test_without_its_checkpoints_a_run_begins_at_step_0_and_keeps_what_it_had(
-    tmp_path: Path,
-) -> None:
-    run = trained(tmp_path)
-    before = (run.checkpoint / "policy.json").read_bytes()
-    shutil.rmtree(run.directory / "checkpoints")
-    again, _ = resumed(run)
-    assert again.finished and (again.checkpoint / "policy.json").read_bytes() == before
-    aside = run.directory / "set_aside" / "attempt_001"
-    assert len((aside / "metrics.jsonl").read_text().splitlines()) == 2
-
-
-@pytest.mark.parametrize(
-    "damage", [b'{"step":1\x80}\n', b'{"stap":1}\n', b'{"step":"1"}\n', b"[1]\n", b"1\n"]
-)
-def test_a_damaged_line_is_named_and_never_a_traceback(tmp_path: Path, damage: bytes) -> None:
-    run = trained(tmp_path)
-    path = run.directory / "metrics.jsonl"
-    path.write_bytes(path.read_bytes() + damage)
-    with pytest.raises(RunDirectoryError, match=r"metrics\.jsonl: line 3 is damaged"):
-        resumed(run, Setting("stage.1.steps", "--set", 4))
-    assert any("line 3 is damaged" in found.said for found in examine(run.directory))

@@ -164,7 +164,7 @@ def _make(path: Path) -> None:
     aside = path.with_name(path.name + ".partial")
     aside.unlink(missing_ok=True)
     with closing(sqlite3.connect(aside)) as db:
-        db.executescript(SCHEMA)
+        db.executescript(f"BEGIN; {SCHEMA} COMMIT;")  # written once, not table by table
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         db.execute("PRAGMA journal_mode = WAL")  # it may be read while it is written

@@ -15,8 +15,8 @@ from srpo.errors import ConfigError, RunDirectoryError
 from srpo.history import Ledger
 from srpo.rundir import RunDirectory
 from srpo.trainer import Run, train
+from tests.loop.test_trainer_evaluations import SETS, evaluations, trained
 from tests.short_runs import RIGHT, WRONG, config_of, opener, problem_file
-from tests.unit.test_trainer_evaluations import SETS, evaluations, trained
 
 EVERY_STEP = {"every_steps": 1, "keep_last": 99}
 WATCHED: dict[str, Any] = {"samples": 1, "every_steps": 2}
