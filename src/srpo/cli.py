@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -37,6 +38,7 @@ def main() -> None:
         said = "stopped at once; what was recorded stays: go on with srpo train --resume RUN"
         code = _fail(said, stopped.exit_code)
     except BrokenPipeError:
+        _print_no_more()
         code = 0
     except Exception as error:
         from srpo.rundir.disk import is_full
@@ -50,6 +52,11 @@ def main() -> None:
 def _fail(text: str, code: int = 2) -> int:
     click.echo(f"srpo: {text}", err=True)
     return code
+
+
+def _print_no_more() -> None:
+    """What is still to be printed goes nowhere; else Python would fail on it once more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _refuse(error: click.ClickException) -> int:
@@ -140,7 +147,11 @@ def train(out: Path | None, resume: Path | None, **options: Any) -> int:
             watcher.note(note)
         name = options["config"].stem if options["config"] else _run_name(**options)
         run = run_training(loaded.config, out, name=name, watcher=watcher)
-    _print_run(run)
+    try:
+        _print_run(run)
+    except OSError as error:  # whoever looked on has gone, and the run's end stands all the same
+        _print_no_more()
+        _fail(f"the end cannot be printed here ({error.strerror}); it is in {run.directory}")
     return run.exit_code
 
 

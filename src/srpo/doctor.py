@@ -22,6 +22,7 @@ from srpo.errors import RunDirectoryError, SrpoError
 from srpo.history import Ledger
 from srpo.history.schema import VERDICTS
 from srpo.lost import lost_history, lost_lines
+from srpo.resuming import has_more
 from srpo.rundir import RunDirectory
 from srpo.rundir.attempts import attempts_of
 from srpo.rundir.rows import is_half_written, read_rows
@@ -288,11 +289,11 @@ def _ending(p: Patient) -> Iterator[Finding]:
     """Whether the run is over, and then with all that belongs to its end."""
     if p.checkpoint is None:
         return
-    if not p.state.ending:
+    if not p.state.ending or (p.config is not None and has_more(p.config, p.state)):
         said = f"not over; saved up to step {p.state.step}"
         yield Finding(Grade.NOTE, "the run", said, f"srpo train --resume {p.run.root}")
         return
-    for path in (p.run.report_json, p.run.report_text, p.run.curve):
+    for path in p.run.at_end:
         if not path.is_file():
             yield Finding(Grade.WRONG, path.name, "missing, though the run is over", COPY)
     yield Finding(Grade.FINE, "the run", p.state.ending)

@@ -48,7 +48,7 @@ class Resumable:
     @property
     def over(self) -> bool:
         """Whether it reached its declared end, and the config declares no later one since."""
-        return bool(self.state.ending) and not _has_more(self.config, self.state)
+        return bool(self.state.ending) and not has_more(self.config, self.state)
 
 
 def look_at(run: RunDirectory, settings: Sequence[Setting]) -> Resumable:
@@ -138,7 +138,7 @@ def switch_of(stage: StageConfig, config: Config) -> Switch:
     return Switch(stage.steps, stage.epochs, stage.plateau_steps, config.selection.idle_epochs)
 
 
-def _has_more(config: Config, state: RunState) -> bool:
+def has_more(config: Config, state: RunState) -> bool:
     """Whether a run that had ended is to go on, by what its config says now."""
     spent = share_spent(state.accounts(config.budget))
     if state.stage < len(config.stage):

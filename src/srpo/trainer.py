@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from srpo.checkpoints import remove_old, write_checkpoint
 from srpo.config import Algorithm, Config
 from srpo.config_files import DEMO, Setting, check_preset_applied, dump, load_config
 from srpo.engines import ModelOpener
-from srpo.errors import FaultError, RunDirectoryError
+from srpo.errors import FaultError, RunDirectoryError, SrpoError
 from srpo.figures import Evaluation, evaluation_from
 from srpo.finish import write_report
 from srpo.health import DriftedError, raise_skipped, too_many_skipped
@@ -28,7 +28,7 @@ from srpo.held_out import (
 from srpo.interrupts import DrawingStopped, Interrupts
 from srpo.recording import close_step, tell_revived, timed
 from srpo.resuming import first_attempt, look_at, open_resumed, switch_of
-from srpo.rundir import RunDirectory, next_free
+from srpo.rundir import RunDirectory, claim_next
 from srpo.rundir.disk import Disk
 from srpo.rundir.lock import held
 from srpo.schedule import Progress, share_spent
@@ -107,30 +107,37 @@ def train(
             if found.over:
                 watcher.note(f"{run.root}: this run is over. {found.state.ending}")
                 return _result(run, found.state.ending, found.checkpoint, interrupts)
-            session = open_resumed(found, watcher, open_model)
+            with _saying_how_to_go_on(run.root, FaultError):
+                session = open_resumed(found, watcher, open_model)
         else:
             loaded, root = _target(config, out, name)
+            if out is None:  # it was made here, and goes if the run is refused before it begins
+                stack.callback(_remove_if_empty, root, root.parent)
 
             def make_run(environment: Mapping[str, object]) -> RunDirectory:
                 stack.enter_context(held(root))
                 return RunDirectory.create(root, dump(loaded), environment, machine.disk)
 
             session = open_session(loaded, make_run, root, watcher, open_model)
-            first_attempt(session)
         stack.callback(session.close)
         session.while_drawing, session.clock = interrupts.while_drawing, machine.clock
-        return _run_or_say_how_to_go_on(session, interrupts)
+        # what goes wrong in a run in hand is a fault, whichever file it shows in
+        with _saying_how_to_go_on(session.run.root, FaultError, RunDirectoryError):
+            if resume is None:
+                first_attempt(session)
+            return _run(session, interrupts)
 
 
-def _run_or_say_how_to_go_on(s: Session, interrupts: Interrupts) -> Run:
-    """Run; what goes wrong in a run in hand is a fault, whichever file it shows in."""
+@contextmanager
+def _saying_how_to_go_on(root: Path, *kinds: type[SrpoError]) -> Iterator[None]:
+    """Errors of these kinds become faults that end in the command that goes on."""
     try:
-        return _run(s, interrupts)
-    except (FaultError, RunDirectoryError) as fault:
+        yield
+    except kinds as fault:
         kind = type(fault) if isinstance(fault, FaultError) else FaultError
         raise kind(
             f"{fault}; what was recorded is not lost: mend that, then go on with "
-            f"srpo train --resume {s.run.root}"
+            f"srpo train --resume {root}"
         ) from fault
 
 
@@ -143,9 +150,15 @@ def _target(
         name = name or path.stem
         config = load_config(path).config
     check_preset_applied(config)
-    root = Path(out) if out is not None else next_free(Path("runs"), name or "run")
+    root = Path(out) if out is not None else claim_next(Path("runs"), name or "run")
     RunDirectory.check_new(root)
     return config, root
+
+
+def _remove_if_empty(*folders: Path) -> None:
+    with suppress(OSError):
+        for folder in folders:
+            folder.rmdir()
 
 
 def _run(s: Session, interrupts: Interrupts) -> Run:

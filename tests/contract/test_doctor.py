@@ -34,7 +34,9 @@ def of_grade(findings: list[Finding], grade: Grade) -> list[tuple[str, str]]:
 
 def test_a_run_that_is_over_is_fine_and_untouched(sound: Path) -> None:
     before = outcome(sound)
+    files = sorted(sound.rglob("*"))
     findings = examine(sound)
+    assert sorted(sound.rglob("*")) == files
     assert {found.grade for found in findings} == {Grade.FINE}
     whats = [found.what for found in findings]
     assert whats.count("checkpoints/step_000005") == 1

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from srpo.config_files import Setting
-from srpo.doctor import examine
-from srpo.errors import ConfigError, FaultError, RunDirectoryError
+from srpo.doctor import Grade, examine
+from srpo.errors import ConfigError, FaultError, RunDirectoryError, SrpoError
 from srpo.rundir import RunDirectory
 from srpo.rundir.attempts import attempts_of
 from srpo.trainer import Machine, Run, train
@@ -51,6 +53,52 @@ def test_a_run_that_is_over_goes_on_when_it_is_given_more_steps(tmp_path: Path) 
     assert attempts[1].announced == ("stage.1.steps was 2 and is 4",)
     # and now it is over again, by its own config
     assert resumed(again)[1] == [f"{run.directory}: this run is over. {again.ending}"]
+
+
+def test_a_run_that_is_extended_sets_the_report_of_its_old_end_aside(tmp_path: Path) -> None:
+    run = trained(tmp_path)
+    report = (run.directory / "report.txt").read_bytes()
+    fault = Once("before append metrics.jsonl", lambda: (_ for _ in ()).throw(OSError(28, "full")))
+    more = Setting("stage.1.steps", "--set", 4)
+    with pytest.raises(FaultError):
+        train(
+            resume=run.directory,
+            settings=[more],
+            open_model=opener([RIGHT, WRONG]),
+            machine=Machine(disk=Writes(fault)),
+        )
+    aside = run.directory / "set_aside" / "attempt_001"
+    assert (aside / "report.txt").read_bytes() == report and (aside / "curve.png").is_file()
+    assert not (run.directory / "report.txt").exists()
+    # its newest checkpoint is that of the old end, and nothing is wrong with that
+    findings = examine(run.directory)
+    assert {found.grade for found in findings} == {Grade.FINE, Grade.NOTE}
+    assert ("the run", "not over; saved up to step 2") in [(f.what, f.said) for f in findings]
+    assert resumed(run)[0].finished
+    assert json.loads((run.directory / "report.json").read_text())["run"]["steps"] == 4
+
+
+def test_the_end_of_a_run_stands_where_it_cannot_be_printed(tmp_path: Path) -> None:
+    run = trained(tmp_path)
+    command = [sys.executable, "-m", "srpo", "train", "--resume", str(run.directory)]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 0
+    said = (
+        f"srpo: the end cannot be printed here (No space left on device); it is in {run.directory}"
+    )
+    assert done.stderr.splitlines() == [said]
+
+
+def test_a_run_without_a_name_of_its_own_leaves_nothing_if_it_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = config_of(tmp_path)
+    (tmp_path / "p.jsonl").unlink()
+    with pytest.raises(SrpoError, match=r"p\.jsonl"):
+        train(config, open_model=opener([RIGHT]))
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_run_that_is_over_and_has_no_more_to_do_stays_over(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from srpo.errors import RunDirectoryError
-from srpo.rundir import RunDirectory, check_space, next_free
+from srpo.rundir import RunDirectory, check_space, claim_next
 from srpo.types import Verdict
 from tests.factories import group, math_problem, rollout
 
@@ -97,12 +97,15 @@ def test_one_line_a_rollout_in_the_order_of_the_groups(run: RunDirectory) -> Non
     assert (rows[1]["verdict"], rows[1]["reward"]) == (None, None)
 
 
-def test_the_next_free_name_is_the_first_number_not_taken(tmp_path: Path) -> None:
-    assert next_free(tmp_path / "runs", "demo") == tmp_path / "runs" / "demo-001"
-    for number in ("001", "002", "004"):
-        (tmp_path / f"demo-{number}").mkdir()
-    assert next_free(tmp_path, "demo") == tmp_path / "demo-003"
-    assert next_free(tmp_path, "other") == tmp_path / "other-001"
+def test_a_name_that_is_claimed_is_the_first_number_not_taken(tmp_path: Path) -> None:
+    claimed = [claim_next(tmp_path / "runs", "demo") for _ in range(3)]
+    assert [path.name for path in claimed] == ["demo-001", "demo-002", "demo-003"]
+    (tmp_path / "runs" / "demo-002").rmdir()
+    assert claim_next(tmp_path / "runs", "demo").name == "demo-002"
+    assert claim_next(tmp_path / "runs", "other").name == "other-001"
+    (tmp_path / "file").touch()
+    with pytest.raises(RunDirectoryError, match="file/demo-001: cannot be written"):
+        claim_next(tmp_path / "file", "demo")
 
 
 Usage = namedtuple("Usage", "total used free")

@@ -25,6 +25,7 @@ ledger.sqlite, though not its rows).
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import shutil
@@ -68,6 +69,11 @@ class RunDirectory:
     def by_step(self) -> tuple[Path, ...]:
         """Files of lines that each belong to a step."""
         return (self.metrics, self.times, self.evaluations, self.opinions)
+
+    @property
+    def at_end(self) -> tuple[Path, ...]:
+        """Files that are written when the run ends."""
+        return (self.report_json, self.report_text, self.curve)
 
     @classmethod
     def create(
@@ -191,12 +197,21 @@ class RunDirectory:
         return list(read_rows(self.opinions, "step"))
 
 
-def next_free(parent: Path, name: str) -> Path:
-    """`parent/name-001`, or the first number that is not taken."""
-    number = 1
-    while (parent / f"{name}-{number:03d}").exists():
-        number += 1
-    return parent / f"{name}-{number:03d}"
+def claim_next(parent: Path, name: str) -> Path:
+    """Make the folder `parent/name-001`, or of the first number that nobody has taken.
+
+    Raises `RunDirectoryError` if it cannot be made.
+    """
+    for number in itertools.count(1):
+        root = parent / f"{name}-{number:03d}"
+        try:
+            root.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise RunDirectoryError(f"{root}: cannot be written: {error.strerror}") from None
+        return root
+    raise AssertionError("numbers do not end")
 
 
 def check_space(root: Path, needed_bytes: int) -> None:

@@ -63,7 +63,8 @@ def set_aside_after(
 ) -> dict[str, int]:
     """Move all that was done after `step` to RUN/set_aside/attempt_NNN, N being who did it.
 
-    `damaged`: checkpoints that cannot be used; they go there as well. Returns how many lines or
+    So are the reports of an end, as the run goes on, and `damaged`: checkpoints that cannot be
+    used. Returns how many lines or
     files of each kind were moved, none that is zero. Killed half of the way and done again, it
     comes to the same: nothing is taken away before its copy is on disk.
     """
@@ -75,9 +76,10 @@ def set_aside_after(
         for path in later:
             _move(run, path, folder)
         moved[kind] = len(later)
-    for path in damaged:
+    reports = [path for path in run.at_end if path.exists()]
+    for path in (*damaged, *reports):
         _move(run, path, folder)
-    moved["checkpoints"] = len(damaged)
+    moved |= {"checkpoints": len(damaged), "reports": len(reports)}
     rows = ledger.rows_after(step)
     if rows:
         lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
