@@ -57,6 +57,7 @@ def config_of(folder: Path, *, count: int = 6, **changes: Any) -> Config:
         {
             "sets": {"math": {"files": [str(problem_file(folder, count))], "domain": "math"}},
             "stage": [{**stage, **changes.pop("stage", {})}],
+            "probe": {"problems": 0},
             "evaluation": {"samples": 0},
             "verifier": {"second_opinion_share": 0.0},  # it starts a server
             **changes,

@@ -158,12 +158,15 @@ class Account:
 
 
 def account_of(
-    metrics: Iterable[Mapping[str, Any]], evaluations: Iterable[Mapping[str, Any]] = ()
+    metrics: Iterable[Mapping[str, Any]],
+    evaluations: Iterable[Mapping[str, Any]] = (),
+    probe: Mapping[str, int] | None = None,
 ) -> Account:
     """The account of a run from its rows of metrics.jsonl and evaluations.jsonl.
 
-    An evaluation belongs to the stage and epoch of the step before it, or to the first ones. Rows
-    of metrics without fates count as nothing.
+    `probe`: tokens by domain that were drawn before the run; they count as evaluation of its
+    beginning. An evaluation belongs to the stage and epoch of the step before it, or to the first
+    ones. Rows of metrics without fates count as nothing.
     """
     account = Account()
     when: dict[int, tuple[int, int]] = {}  # step -> stage, epoch
@@ -180,6 +183,8 @@ def account_of(
             samples = score["overall"]["samples"] + score["ungraded"]
             tokens = round(score["length_tokens"] * samples)
             account.add(Place(*place, domain), {Fate.EVALUATION: tokens})
+    for domain, tokens in (probe or {}).items():
+        account.add(Place(*first, domain), {Fate.EVALUATION: tokens})
     return account
 
 

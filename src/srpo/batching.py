@@ -7,6 +7,8 @@ from dataclasses import replace
 from typing import Literal, TypeAlias
 
 from srpo.advantages import dr_grpo_advantages, grpo_advantages, kl_penalties
+from srpo.config import LossConfig, StageConfig
+from srpo.subsets import with_subset
 from srpo.types import Datum, Group, Outcome, Rollout, Verdict
 
 Average: TypeAlias = Literal["token", "answer", "constant"]
@@ -44,6 +46,19 @@ def with_advantages(
         for rollout, advantage in zip(group.rollouts, advantages, strict=True)
     )
     return replace(group, rollouts=rollouts)
+
+
+def with_stage_advantages(loss: LossConfig, stage: StageConfig, group: Group) -> Group:
+    """The group with advantages, as the config's loss and the stage's penalty have it."""
+    mask = loss.mask_truncated and stage.reward.overlong == "mask"
+    train_truncated = loss.count_truncated and not mask
+    return with_advantages(
+        with_subset(group, loss.subset, train_truncated=train_truncated),
+        mask_truncated=mask,
+        count_truncated=loss.count_truncated,
+        scale_by_std=loss.scale_by_std,
+        over=loss.average_over,
+    )
 
 
 def training_data(

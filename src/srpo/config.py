@@ -12,7 +12,13 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from srpo.config_base import NotNegative, Positive, Section
-from srpo.config_run import BudgetConfig, CheckpointConfig, EvaluationConfig, HealthConfig
+from srpo.config_run import (
+    BudgetConfig,
+    CheckpointConfig,
+    EvaluationConfig,
+    HealthConfig,
+    ProbeConfig,
+)
 from srpo.config_verifier import VerifierConfig
 
 Algorithm = Literal["srpo", "grpo", "r1-zero", "dapo", "dr-grpo"]
@@ -268,6 +274,7 @@ class Config(Section):
     selection: SelectionConfig = SelectionConfig()
     reuse: ReuseConfig = ReuseConfig()
     budget: BudgetConfig = BudgetConfig()
+    probe: ProbeConfig = ProbeConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     verifier: VerifierConfig = VerifierConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()

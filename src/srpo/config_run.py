@@ -32,6 +32,14 @@ class EvaluationConfig(Section):
     )
 
 
+class ProbeConfig(Section):
+    """A look before a run begins: is there anything to learn, and what would waste it? Ours."""
+
+    problems: NotNegative = Field(
+        8, description="of each set, a group of rollouts each, drawn before the run; 0: no probe"
+    )
+
+
 class CheckpointConfig(Section):
     """When a checkpoint is written, and how many stay."""
 

@@ -54,7 +54,8 @@ def write_report(run: RunDirectory, config: Config, state: RunState, ledger: Led
         },
         "ending": state.ending,
     }
-    account = account_data(account_of(rows, run.read_evaluations()), saved_in(ledger))
+    probe = run.read_environment().get("probe", {}).get("tokens", {})
+    account = account_data(account_of(rows, run.read_evaluations(), probe), saved_in(ledger))
     data = report_data(
         before, after, run=facts, notes=notes, disagreements=disagreements, account=account
     )

@@ -31,8 +31,8 @@ def question_of(problem: Problem, config: PromptConfig) -> str:
 class Prompter:
     """Prompts and texts under one tokenizer and one template. Same problem, same prompt."""
 
-    def __init__(self, tokenizer: Any, config: PromptConfig) -> None:
-        """`tokenizer` is a fast tokenizer of transformers.
+    def __init__(self, tokenizer: Any, config: PromptConfig, stop_ids: Sequence[int] = ()) -> None:
+        """`tokenizer` is a fast tokenizer of transformers; `stop_ids` end an answer as well.
 
         Raises `ConfigError` if the chat template is asked for and the tokenizer has none.
         """
@@ -43,7 +43,9 @@ class Prompter:
             )
         self._tokenizer = tokenizer
         self._config = config
-        self.stop_ids = self._stop_ids()
+        own = self._stop_ids()
+        self.stop_ids = tuple(dict.fromkeys((*own, *stop_ids)))
+        self.notes = self._notes(own)  # what a person should know of the tokenizer
         # True if prompts already open <think>, so that completions begin inside the thinking
         self.opens_thinking = self._wrap("").rstrip().endswith("<think>")
 
@@ -60,6 +62,10 @@ class Prompter:
     def tokens_of(self, text: str) -> tuple[int, ...]:
         """Token ids of a text that goes on after a prompt, such as the beginning of an answer."""
         return tuple(self._tokenizer.encode(text, add_special_tokens=False))
+
+    def describe_stops(self) -> str:
+        """The tokens that end an answer, as a person reads them."""
+        return " and ".join(self._tokenizer.convert_ids_to_tokens(list(self.stop_ids)))
 
     def completion_text(self, sample: Sample) -> str:
         """The completion as text, without its stop token."""
@@ -82,9 +88,20 @@ class Prompter:
         )
         return text
 
+    def _notes(self, own: Sequence[int]) -> tuple[str, ...]:
+        named = self._tokenizer.convert_ids_to_tokens
+        more = [token for token in self.stop_ids if token not in own]
+        said = []
+        if more:
+            said.append(
+                f"the tokenizer ends an answer with {' or '.join(named(list(own)))}, the model's "
+                f"config with {' or '.join(named(more))}: either one ends it here"
+            )
+        return tuple(said)
+
     def _stop_ids(self) -> tuple[int, ...]:
         ids = [self._tokenizer.eos_token_id]
         template = self._tokenizer.chat_template if self._config.template == "chat" else None
         vocabulary = self._tokenizer.get_vocab()
         ids += [vocabulary[t] for t in TURN_ENDS if template and t in vocabulary and t in template]
-        return tuple(dict.fromkeys(ids))
+        return tuple(ids)

@@ -20,15 +20,17 @@ from srpo.engines import Engine, ModelOpener
 from srpo.errors import RunDirectoryError
 from srpo.history import Ledger, check_same_problems
 from srpo.prefixes import OwnAnswers
+from srpo.probing import Part, Probed, facts_of_probe, probe
 from srpo.problem_sets import ProblemSets, check_prompts, check_sandbox, load_sets
 from srpo.prompts import Prompter
 from srpo.rewards import Grader
 from srpo.rewards.math.second_opinion import second_opinions
 from srpo.rewards.opinion_sample import opinion_row, questions
+from srpo.rollouts import sample_groups
 from srpo.rundir import RunDirectory, check_space
 from srpo.selection import Selection
 from srpo.selection.rule import Resampled, Tally
-from srpo.types import Group
+from srpo.types import Group, Sampling
 from srpo.watcher import Watcher
 
 _History = list[dict[str, tuple[int, int]]]  # by epoch: problem -> (correct, gradable)
@@ -73,14 +75,7 @@ class Session:
 
     def grade(self, groups: Sequence[Group], stage: StageConfig) -> list[Group]:
         """The groups with verdicts and rewards."""
-        return self.grader.grade(
-            groups,
-            prompt_text=lambda group: self.prompter.text_of(group.problem),
-            thinking_required=self.config.prompt.thinking == "required",
-            prefilled_thinking=self.prompter.opens_thinking,
-            reward=stage.reward,
-            max_tokens=stage.max_completion_tokens,
-        )
+        return _grade(self.grader, self.prompter, self.config, groups, stage)
 
     def snapshot(self) -> RunState:
         """The state with all that was counted and remembered since, as a checkpoint keeps it.
@@ -188,11 +183,15 @@ def _open_session(
     isolation = grader.describe() if sets.has_code else ""
     watcher.phase("loading the model")
     model = open_model(config, RunDirectory(root).checkpoints)
-    prompter = Prompter(model.tokenizer, config.prompt)
+    prompter = Prompter(model.tokenizer, config.prompt, model.stop_ids)
     check_prompts(config, sets, prompter)
     # one more than is kept, while the newest is being written
     check_space(root, model.checkpoint_bytes * (config.checkpoint.keep_last + 1))
-    run = make_run(_environment({"problems": sets.digests(), **model.facts}))
+    facts: dict[str, object] = {"problems": sets.digests(), **model.facts}
+    if not RunDirectory(root).config.exists():
+        probed = _probe(config, sets, prompter, model.engine, grader, watcher)
+        facts["probe"] = facts_of_probe(probed, prompter.describe_stops())
+    run = make_run(_environment(facts))
     if history is not None:
         run.write_history(history)
     ledger = Ledger(run.ledger, commit=partial(run.disk.commit, run.ledger))
@@ -206,10 +205,54 @@ def _open_session(
         session.drafts = DraftStore()
     if config.loss.kl_weight:
         session.reference = open_model(config, RunDirectory(root).checkpoints).engine
-    session.opening = [("problems", note) for note in sets.notes]
-    if isolation:
-        session.opening.append(("sandbox", isolation))
+    probe_notes = run.read_environment().get("probe", {}).get("said", ())
+    session.opening = [
+        *(("problems", note) for note in sets.notes),
+        *(("model", note) for note in prompter.notes),
+        *(("probe", note) for note in probe_notes),
+        *([("sandbox", isolation)] if isolation else []),
+    ]
     return session
+
+
+def _probe(
+    config: Config,
+    sets: ProblemSets,
+    prompter: Prompter,
+    engine: Engine,
+    grader: Grader,
+    watcher: Watcher,
+) -> list[Probed]:
+    """Groups drawn and graded as the first step of their stage would do it."""
+
+    def draw(part: Part, seed: int) -> list[Group]:
+        stage = part.stage
+        how = Sampling(
+            max_tokens=stage.max_completion_tokens,
+            stop_ids=prompter.stop_ids,
+            seed=seed,
+            temperature=stage.temperature,
+            top_p=stage.top_p,
+        )
+        watcher.phase(f"probing {part.set_name}")
+        groups = sample_groups(engine, prompter, part.problems, stage.group_size, how, 0)
+        return _grade(grader, prompter, config, groups, stage)
+
+    return probe(config, sets, draw)
+
+
+def _grade(
+    grader: Grader, prompter: Prompter, config: Config, groups: Sequence[Group], stage: StageConfig
+) -> list[Group]:
+    """The groups with verdicts and rewards."""
+    return grader.grade(
+        groups,
+        prompt_text=lambda group: prompter.text_of(group.problem),
+        thinking_required=config.prompt.thinking == "required",
+        prefilled_thinking=prompter.opens_thinking,
+        reward=stage.reward,
+        max_tokens=stage.max_completion_tokens,
+    )
 
 
 def open_selection(session: Session, number: int) -> Selection:

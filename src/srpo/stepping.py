@@ -7,7 +7,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 
-from srpo.batching import kl_terms, probes, training_data, with_advantages
+from srpo.batching import kl_terms, probes, training_data
 from srpo.config import StageConfig
 from srpo.drafts import DRAFT_TOP_K
 from srpo.health import check_together, count_skipped, gaps_between
@@ -15,7 +15,6 @@ from srpo.recording import Update, timed
 from srpo.rollouts import derive_seed, draw_requests, joined
 from srpo.selection import Selection
 from srpo.session import Session
-from srpo.subsets import with_subset
 from srpo.types import Adam, Clip, Datum, Group, Request, Sampling
 
 
@@ -101,20 +100,6 @@ def update(s: Session, stage: StageConfig, groups: Sequence[Group]) -> Update:
         logprob_gap=max(finite, default=None),
         mean_logprob_gap=math.fsum(finite) / len(finite) if finite else None,
         skipped=len(updates) - len(norms),
-    )
-
-
-def with_stage_advantages(s: Session, stage: StageConfig, group: Group) -> Group:
-    """The group with advantages, as the config's loss and the stage's penalty have it."""
-    loss = s.config.loss
-    mask = loss.mask_truncated and stage.reward.overlong == "mask"
-    train_truncated = loss.count_truncated and not mask
-    return with_advantages(
-        with_subset(group, loss.subset, train_truncated=train_truncated),
-        mask_truncated=mask,
-        count_truncated=loss.count_truncated,
-        scale_by_std=loss.scale_by_std,
-        over=loss.average_over,
     )
 
 

@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from srpo.batching import with_stage_advantages
 from srpo.checkpoints import remove_old, write_checkpoint
 from srpo.config import Algorithm, Config
 from srpo.config_files import DEMO, Setting, check_preset_applied, dump, load_config
@@ -34,7 +35,7 @@ from srpo.rundir.lock import held
 from srpo.schedule import Progress, share_spent
 from srpo.selection import Selection
 from srpo.session import Session, open_selection, open_session
-from srpo.stepping import roll_out, update, with_stage_advantages
+from srpo.stepping import roll_out, update
 from srpo.watcher import Silent, StagePlan, Watcher
 
 TITLES: Mapping[Algorithm, str] = {
@@ -234,7 +235,7 @@ def _train_stages(s: Session, interrupts: Interrupts) -> str:
             seconds: dict[str, float] = {}
             groups = roll_out(s, stage, selection, seconds)
             with timed(s, seconds, "updating"):
-                groups = [with_stage_advantages(s, stage, group) for group in groups]
+                groups = [with_stage_advantages(s.config.loss, stage, g) for g in groups]
                 done = update(s, stage, groups)
             s.step_start = None  # weights have changed: from here on the step is not given up
             _tell_unfilled(s, selection)

@@ -118,3 +118,17 @@ def test_text_goes_through_the_tokenizer_unchanged(tokenizer: Any, text: str) ->
     ids = tokenizer.encode(text, add_special_tokens=False)
     sample = Sample(tuple(ids), (-0.5,) * len(ids), "length")
     assert prompter(tokenizer, "chat").completion_text(sample) == text
+
+
+def test_a_model_that_ends_otherwise_than_its_tokenizer_is_told_of(tokenizer: Any) -> None:
+    own = Prompter(tokenizer, PromptConfig()).stop_ids
+    assert Prompter(tokenizer, PromptConfig(), own).notes == ()
+    other = tokenizer.encode("7")[0]
+    prompter = Prompter(tokenizer, PromptConfig(), (other, *own))
+    assert prompter.stop_ids == (*own, other)
+    ends = tokenizer.convert_ids_to_tokens(list(own))
+    assert prompter.describe_stops() == " and ".join([*ends, "7"])
+    assert prompter.notes == (
+        f"the tokenizer ends an answer with {' or '.join(ends)}, the model's config with 7: "
+        "either one ends it here",
+    )

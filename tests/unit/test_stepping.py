@@ -13,11 +13,12 @@ import pytest
 
 from srpo import train
 from srpo.account import fate_of
+from srpo.batching import with_stage_advantages
 from srpo.engines.scripted import ScriptedEngine
 from srpo.recording import Update
 from srpo.rundir import RunDirectory
 from srpo.session import Session
-from srpo.stepping import update, with_stage_advantages
+from srpo.stepping import update
 from srpo.types import Clip, Datum, Group, Rollout, Verdict
 from srpo.watcher import Silent
 from tests.factories import math_problem, rollout
@@ -80,7 +81,9 @@ def all_wrong() -> Group:
 
 def updated(s: Session, *groups: Group) -> Update:
     stage = s.config.stage[0]
-    return update(s, stage, [with_stage_advantages(s, stage, group) for group in groups])
+    return update(
+        s, stage, [with_stage_advantages(s.config.loss, stage, group) for group in groups]
+    )
 
 
 # --- the gradient of one update -------------------------------------------------------------------
@@ -205,7 +208,7 @@ def test_advantages_and_fates_are_those_worked_out_by_hand(
 ) -> None:
     s = session(tmp_path, loss=loss, stage=stage)
     group = Group(math_problem(), FIRST, (RIGHT, RIGHT, CUT, BAD), policy_version=0)
-    found = with_stage_advantages(s, s.config.stage[0], group)
+    found = with_stage_advantages(s.config.loss, s.config.stage[0], group)
     assert [round(r.advantage, 4) for r in found.rollouts] == expected
     assert [fate_of(r, found).value for r in found.rollouts] == [FIGURES[f] for f in fates]
 
@@ -219,7 +222,7 @@ def test_groups_that_are_left_out_of_the_average_have_no_advantage_at_all(
     group = Group(math_problem(), FIRST, rollouts, policy_version=0)
     for over, has_signal in (("all", True), ("mixed", False)):
         s = session(tmp_path, loss={"average_over": over, "subset": subset})
-        found = with_stage_advantages(s, s.config.stage[0], group)
+        found = with_stage_advantages(s.config.loss, s.config.stage[0], group)
         assert found.has_signal == has_signal
     assert {fate_of(r, found).value for r in found.rollouts} == {f"all_{verdict}"}
 

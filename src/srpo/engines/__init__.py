@@ -87,6 +87,7 @@ class OpenModel:
     tokenizer: Any  # a fast tokenizer of transformers
     checkpoint_bytes: int  # size of one checkpoint
     facts: Mapping[str, object]  # for environment.json: versions, device, size
+    stop_ids: tuple[int, ...] = ()  # tokens that end an answer by the model's own config
 
 
 ModelOpener = Callable[[Config, Path], OpenModel]  # config, where the engine saves -> the model

@@ -80,6 +80,28 @@ def load_model(name: str, device: torch.device) -> Any:
     return model.to(device).eval()
 
 
+def check_vocabulary(name: str, model: Any, tokenizer: Any) -> None:
+    """Raise `ModelError` if the tokenizer has ids that the model has no embedding for."""
+    highest = max(tokenizer.get_vocab().values())
+    if highest >= model.config.vocab_size:
+        raise ModelError(
+            f"--model {name}: the tokenizer has token {highest}, and the model only "
+            f"{model.config.vocab_size}; they do not belong together"
+        )
+
+
+def model_stops(model: Any) -> tuple[int, ...]:
+    """Tokens that end a text by the model's config and generation config, which may disagree.
+
+    Qwen2.5's base models end with another token than their tokenizer's EOS.
+    """
+    found: list[int] = []
+    for config in (model.config, model.generation_config):
+        ids = getattr(config, "eos_token_id", None)
+        found += ids if isinstance(ids, list) else [] if ids is None else [ids]
+    return tuple(dict.fromkeys(found))
+
+
 def read_shape(name: str) -> dict[str, int]:
     """Sizes of a model, read from its config alone: no weights are loaded.
 

@@ -11,7 +11,14 @@ from huggingface_hub import try_to_load_from_cache
 from srpo.config import Config
 from srpo.engines import OpenModel
 from srpo.engines.local import LocalEngine
-from srpo.engines.local.loading import find_model, load_model, load_tokenizer, pick_device
+from srpo.engines.local.loading import (
+    check_vocabulary,
+    find_model,
+    load_model,
+    load_tokenizer,
+    model_stops,
+    pick_device,
+)
 from srpo.source import file_digests
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -28,6 +35,7 @@ def open_local(config: Config, folder: Path) -> OpenModel:
     device = pick_device(config.model.device)
     tokenizer = load_tokenizer(config.model.name)
     model = load_model(config.model.name, device)
+    check_vocabulary(config.model.name, model, tokenizer)
     num_weights = sum(weight.numel() for weight in model.parameters())
     if config.model.threads:
         torch.set_num_threads(config.model.threads)
@@ -48,7 +56,8 @@ def open_local(config: Config, folder: Path) -> OpenModel:
         "weights": num_weights,
         "model_files": _digests(config.model.name),
     }
-    return OpenModel(engine, tokenizer, BYTES_PER_WEIGHT * num_weights, facts)
+    stops = model_stops(model)
+    return OpenModel(engine, tokenizer, BYTES_PER_WEIGHT * num_weights, facts, stops)
 
 
 def _digests(name: str) -> dict[str, str]:
