@@ -39,6 +39,12 @@ class ModelConfig(Section):
         1024, description="tokens that go through the model at once in training; more on a GPU"
     )
     sampler_rows: Positive = Field(512, description="completions that are drawn side by side")
+    lora_rank: NotNegative = Field(
+        0, description="train adapters of this rank beside frozen weights (LoRA); 0: all weights"
+    )
+    gradient_checkpointing: bool = Field(
+        False, description="compute activations twice instead of keeping them: slower, less memory"
+    )
 
 
 class PromptConfig(Section):
@@ -207,6 +213,9 @@ class OptimizerConfig(Section):
         1, description="a step's groups are cut into so many parts, one update each (ours: 1)"
     )
     passes: Positive = Field(1, description="times that a step's rollouts are trained on (ours: 1)")
+    moments: Literal["float32", "8bit"] = Field(
+        "float32", description="precision of the two moments; 8bit needs srpo[quantized]"
+    )
 
 
 class SelectionConfig(Section):

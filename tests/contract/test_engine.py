@@ -62,12 +62,16 @@ def tiny_model(kind: str, **changed: Any) -> Any:
     return model.eval()
 
 
-def local(kind: str) -> Callable[[Path], Engine]:
+def local(kind: str, *, lora_rank: int = 0, **how: Any) -> Callable[[Path], Engine]:
     def make(folder: Path) -> Engine:
         from srpo.engines.local import LocalEngine
+        from srpo.engines.local.adapters import add_adapters
 
+        model = tiny_model(kind)
+        if lora_rank:
+            add_adapters(model, lora_rank, seed=3)
         # budgets so small that batches are really cut
-        return LocalEngine(tiny_model(kind), folder, micro_batch_tokens=16, sampler_rows=5)
+        return LocalEngine(model, folder, micro_batch_tokens=16, sampler_rows=5, **how)
 
     return make
 
@@ -78,6 +82,10 @@ MAKERS: dict[str, Callable[[Path], Engine]] = {
     "qwen3": local("qwen3"),
     "qwen2": local("qwen2"),
     "gpt2": local("gpt2"),
+    "qwen3, checkpointed": local("qwen3", gradient_checkpointing=True),
+    "qwen2, adapters": local("qwen2", lora_rank=4),
+    "phi, adapters": local("phi", lora_rank=4),  # through transformers
+    "llama, adapters, checkpointed": local("llama", lora_rank=4, gradient_checkpointing=True),
 }
 
 

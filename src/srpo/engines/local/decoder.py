@@ -16,6 +16,8 @@ import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from srpo.engines.local.adapters import bias_of, weight_of
+
 FAMILIES = frozenset({"llama", "mistral", "qwen2", "qwen3"})
 PLAIN_ROPE = frozenset({"default", "linear", "llama3", "yarn"})
 MAX_LOGITS = 1 << 25  # entries of a [tokens, vocabulary] table that may exist at once
@@ -73,8 +75,10 @@ def _slides(config: Any) -> bool:
 class Decoder:
     """The functions of one transformers model. Holds no weights of its own."""
 
-    def __init__(self, model: Any, dtype: torch.dtype) -> None:
+    def __init__(self, model: Any, dtype: torch.dtype, *, checkpointed: bool = False) -> None:
+        """`checkpointed`: the backward pass computes each layer again, and keeps only its input."""
         config = model.config
+        self._checkpointed = checkpointed
         self._model = model
         self._dtype = dtype
         self.num_layers: int = config.num_hidden_layers
@@ -99,7 +103,10 @@ class Decoder:
         cos, sin = self._rotation(positions_BT)
         x = F.embedding(ids_BT, w.embedding)
         for i, layer in enumerate(w.layers):
-            x = self._block(i, layer, x, cos, sin, attend)
+            if self._checkpointed and torch.is_grad_enabled():
+                x = checkpoint(self._block, i, layer, x, cos, sin, attend, use_reentrant=False)
+            else:
+                x = self._block(i, layer, x, cos, sin, attend)
         return F.rms_norm(x, (x.shape[-1],), w.norm, self._eps)
 
     def _block(
@@ -124,25 +131,30 @@ class Decoder:
     def _layer(self, layer: Any) -> LayerWeights:
         attention, mlp = layer.self_attn, layer.mlp
         parts = (attention.q_proj, attention.k_proj, attention.v_proj)
-        biased = parts[0].bias is not None
+        biases = [bias_of(part) for part in parts]
         query_norm, key_norm = (
             (self._cast(attention.q_norm.weight), self._cast(attention.k_norm.weight))
             if hasattr(attention, "q_norm")
             else (None, None)
         )
-        out_bias = attention.o_proj.bias
+        out_bias = bias_of(attention.o_proj)
         return LayerWeights(
             norm_in=self._cast(layer.input_layernorm.weight),
-            qkv=self._cast(torch.cat([part.weight for part in parts])),
-            qkv_bias=self._cast(torch.cat([part.bias for part in parts])) if biased else None,
+            qkv=self._cast(torch.cat([weight_of(part) for part in parts])),
+            qkv_bias=self._joined(biases),
             query_norm=query_norm,
             key_norm=key_norm,
-            out=self._cast(attention.o_proj.weight),
+            out=self._cast(weight_of(attention.o_proj)),
             out_bias=None if out_bias is None else self._cast(out_bias),
             norm_mlp=self._cast(layer.post_attention_layernorm.weight),
-            gate_up=self._cast(torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight])),
-            down=self._cast(mlp.down_proj.weight),
+            gate_up=self._cast(torch.cat([weight_of(mlp.gate_proj), weight_of(mlp.up_proj)])),
+            down=self._cast(weight_of(mlp.down_proj)),
         )
+
+    def _joined(self, biases: Sequence[Tensor | None]) -> Tensor | None:
+        """Biases of layers that are computed as one; a family has all of them or none."""
+        there = [bias for bias in biases if bias is not None]
+        return self._cast(torch.cat(there)) if there else None
 
     def _rotation(self, positions_BT: Tensor) -> tuple[Tensor, Tensor]:
         """Cosines and sines [B, T, 1, D] from a table that grows with the longest position."""

@@ -113,8 +113,10 @@ class FusedNetwork:
 
     shares_prefixes = True
 
-    def __init__(self, model: Any, dtype: torch.dtype, device: torch.device) -> None:
-        self._decoder = Decoder(model, dtype)
+    def __init__(
+        self, model: Any, dtype: torch.dtype, device: torch.device, *, checkpointed: bool = False
+    ) -> None:
+        self._decoder = Decoder(model, dtype, checkpointed=checkpointed)
         self._device = device
 
     @torch.no_grad()
@@ -239,7 +241,8 @@ class FusedNetwork:
         positions_PT = torch.arange(ids_PT.shape[1], device=self._device).expand(len(prefixes), -1)
         weights = self._decoder.weights()
         self._decoder.hidden(weights, ids_PT, positions_PT, attend)
-        return FusedPrefixes(weights, layers, lengths_P)
+        # a copy: checkpointed layers call `attend` again in the backward pass
+        return FusedPrefixes(weights, list(layers), lengths_P)
 
     def logprobs(self, rows: Sequence[Row], prefixes: FusedPrefixes) -> Tensor:
         """The rows' own tokens, attending to their prefix and to themselves."""

@@ -12,14 +12,16 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from srpo.embedded import MODEL_DIR
-from srpo.engines.local.decoder import fits
+from srpo.engines.local.decoder import FAMILIES, fits
 from srpo.engines.local.fused import FusedNetwork
 from srpo.engines.local.network import AnyNetwork
 from srpo.engines.local.plain import PlainNetwork
 from srpo.errors import ModelError
 
 WEIGHT_FILES = ("*.safetensors", "*.safetensors.index.json")
-SAME_LOGITS = 2e-3  # largest difference at which the fused pass counts as the model's own
+# Largest difference, in units of the largest logit, at which the fused pass counts as the model's
+# own: rounding of float32, and of weights that are kept in fewer bits.
+SAME_LOGITS = {torch.float32: 2e-3, torch.bfloat16: 3e-2}
 logger = logging.getLogger(__name__)
 transformers_logging.disable_progress_bar()  # ours is the only progress shown
 
@@ -65,15 +67,15 @@ def load_tokenizer(name: str) -> Any:
     return tokenizer
 
 
-def load_model(name: str, device: torch.device) -> Any:
-    """The model in float32 on `device`, in evaluation mode (no dropout), gradients on.
+def load_model(name: str, device: torch.device, dtype: torch.dtype = torch.float32) -> Any:
+    """The model on `device`, in evaluation mode (no dropout), gradients on.
 
     Raises `ModelError` if it cannot be loaded.
     """
     place = find_model(name)
     try:
         model = AutoModelForCausalLM.from_pretrained(
-            place, config=AutoConfig.from_pretrained(place), dtype=torch.float32
+            place, config=AutoConfig.from_pretrained(place), dtype=dtype
         )
     except Exception as error:  # noqa: BLE001 - transformers raises all kinds; each ends the run
         raise ModelError(f"--model {name}: cannot be loaded: {_first(error)}") from None
@@ -161,28 +163,42 @@ def pick_device(wanted: str) -> torch.device:
     return torch.device(wanted)
 
 
-def network_of(model: Any, dtype: torch.dtype) -> AnyNetwork:
+def network_of(
+    model: Any, dtype: torch.dtype, *, gradient_checkpointing: bool = False
+) -> AnyNetwork:
     """The fused network where it computes what the model computes, else the plain one.
 
-    The choice is checked on a short probe, and a fused pass that differs is said aloud.
+    The choice is checked on a short probe, and a fused pass that differs is said aloud. Raises
+    `ModelError` if a model without a fused one is to be trained with gradient checkpointing.
     """
     device = next(model.parameters()).device
     if not fits(model.config):
         logger.info("%s: sampled and trained through transformers", model.config.model_type)
-        return PlainNetwork(model, dtype, device)
+        return _plain(model, dtype, device, gradient_checkpointing=gradient_checkpointing)
     fused = FusedNetwork(model, torch.float32, device)
     ids = [i % model.config.vocab_size for i in range(3, 40, 4)]
     with torch.no_grad():
         own = model(torch.tensor([ids], device=device)).logits[0, -1].float()
     gap = float((fused.prefill([ids], 1, 1)[0][0] - own).abs().max())
-    if not gap <= SAME_LOGITS * max(1.0, float(own.abs().max())):
+    if not gap <= SAME_LOGITS[model.dtype] * max(1.0, float(own.abs().max())):
         logger.warning(
             "%s: the fused pass differs from transformers by %.2g in a logit; using transformers",
             model.config.model_type,
             gap,
         )
-        return PlainNetwork(model, dtype, device)
-    return FusedNetwork(model, dtype, device)
+        return _plain(model, dtype, device, gradient_checkpointing=gradient_checkpointing)
+    return FusedNetwork(model, dtype, device, checkpointed=gradient_checkpointing)
+
+
+def _plain(
+    model: Any, dtype: torch.dtype, device: torch.device, *, gradient_checkpointing: bool
+) -> PlainNetwork:
+    if gradient_checkpointing:
+        raise ModelError(
+            f"model.gradient_checkpointing: not for {model.config.model_type} models (only for "
+            f"{', '.join(sorted(FAMILIES))}); set it to false"
+        )
+    return PlainNetwork(model, dtype, device)
 
 
 def _first(error: Exception) -> str:

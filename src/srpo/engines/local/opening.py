@@ -11,6 +11,7 @@ from huggingface_hub import try_to_load_from_cache
 from srpo.config import Config
 from srpo.engines import OpenModel
 from srpo.engines.local import LocalEngine
+from srpo.engines.local.adapters import add_adapters
 from srpo.engines.local.loading import (
     check_vocabulary,
     find_model,
@@ -19,10 +20,12 @@ from srpo.engines.local.loading import (
     model_stops,
     pick_device,
 )
+from srpo.rollouts import derive_seed
 from srpo.source import file_digests
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-BYTES_PER_WEIGHT = 12  # of a checkpoint: a weight and its two moments, all in float32
+WEIGHT_BYTES = 4  # of a checkpoint, at most
+STATE_BYTES = 8  # of a trained weight: its two moments
 # Below this size a second thread costs more than it gives: measured, docs/benchmarks.md.
 ONE_THREAD_WEIGHTS = 3_000_000
 
@@ -34,19 +37,26 @@ def open_local(config: Config, folder: Path) -> OpenModel:
     """
     device = pick_device(config.model.device)
     tokenizer = load_tokenizer(config.model.name)
-    model = load_model(config.model.name, device)
+    dtype, rank = DTYPES[config.model.dtype], config.model.lora_rank
+    # weights that are trained stay in float32, where small steps are not rounded away
+    model = load_model(config.model.name, device, dtype if rank else torch.float32)
     check_vocabulary(config.model.name, model, tokenizer)
     num_weights = sum(weight.numel() for weight in model.parameters())
     if config.model.threads:
         torch.set_num_threads(config.model.threads)
     elif num_weights < ONE_THREAD_WEIGHTS:
         torch.set_num_threads(1)
+    if rank:
+        add_adapters(model, rank, derive_seed(config.seed, "adapters"))
+    num_trained = sum(w.numel() for w in model.parameters() if w.requires_grad)
     engine = LocalEngine(
         model,
         folder,
-        dtype=DTYPES[config.model.dtype],
+        dtype=dtype,
         micro_batch_tokens=config.model.micro_batch_tokens,
         sampler_rows=config.model.sampler_rows,
+        gradient_checkpointing=config.model.gradient_checkpointing,
+        moments=config.optimizer.moments,
     )
     facts = {
         "torch": torch.__version__,
@@ -54,10 +64,12 @@ def open_local(config: Config, folder: Path) -> OpenModel:
         "device": str(device),
         "threads": torch.get_num_threads(),
         "weights": num_weights,
+        "trained_weights": num_trained,
         "model_files": _digests(config.model.name),
     }
     stops = model_stops(model)
-    return OpenModel(engine, tokenizer, BYTES_PER_WEIGHT * num_weights, facts, stops)
+    size = WEIGHT_BYTES * num_weights + STATE_BYTES * num_trained
+    return OpenModel(engine, tokenizer, size, facts, stops)
 
 
 def _digests(name: str) -> dict[str, str]:
