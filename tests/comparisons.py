@@ -99,6 +99,9 @@ def metrics_row(step: int, tokens: int) -> dict[str, float]:
     """What metrics.jsonl says of a step, as far as a comparison reads it."""
     return {
         "step": step,
+        "stage": 1,
+        "epoch": 1,
+        "tokens/step": 0,
         "rollouts/total": 10 * step,
         "tokens/total": tokens,
         "all/groups": 2,

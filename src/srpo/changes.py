@@ -55,7 +55,7 @@ def check_settings(
         f"{n} was {'unknown' if _is_new(n, then) else repr(then.get(n))} and is {now.get(n)!r}"
         for n in names
     ]
-    if any(fnmatchcase(name, pattern) for name in names for pattern in ROUNDING):
+    if any(_matches(name, pattern) for name in names for pattern in ROUNDING):
         said.append("the model computes in another order now: last bits may differ")
     return said
 
@@ -95,7 +95,13 @@ def _may_change(name: str, stage: int) -> bool:
     parts = name.split(".")
     if parts[0] == "stage" and parts[1].isdecimal() and int(parts[1]) < stage:
         return False
-    return any(fnmatchcase(name, pattern) for pattern in MAY_CHANGE)
+    return any(_matches(name, pattern) for pattern in MAY_CHANGE)
+
+
+def _matches(name: str, pattern: str) -> bool:
+    """Part by part: a star stands for one part of a dotted name."""
+    parts, wanted = name.split("."), pattern.split(".")
+    return len(parts) == len(wanted) and all(map(fnmatchcase, parts, wanted))
 
 
 def _is_new(name: str, then: Mapping[str, object]) -> bool:

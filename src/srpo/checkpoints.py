@@ -102,8 +102,16 @@ def write_checkpoint(
 
 
 def checkpoints_of(run: RunDirectory) -> list[Path]:
-    """Folders with the name of a checkpoint, oldest first; whole, if nobody damaged them."""
-    folders = (f for f in run.checkpoints.glob("step_*") if NAME.fullmatch(f.name))
+    """Folders with the name of a checkpoint, oldest first; whole, if nobody damaged them.
+
+    None if the folder of all is not there. Raises `RunDirectoryError` if it cannot be read.
+    """
+    try:
+        folders = [path for path in run.checkpoints.iterdir() if NAME.fullmatch(path.name)]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise RunDirectoryError(f"{run.checkpoints}: cannot be read: {error.strerror}") from None
     return sorted(folders, key=step_of)
 
 
@@ -184,7 +192,9 @@ def _read(folder: Path) -> tuple[RunState, Sums]:
             raise RunDirectoryError(f"{path}: damaged, its checksum is another")
         state = data["state"]
         return RunState(**{**state, "progress": Progress(**state["progress"])}), data["files"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (
+        OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError
+    ) as error:  # fmt: skip
         raise RunDirectoryError(f"{path}: cannot be read: {error}") from None
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,35 +24,55 @@ EXISTING = click.Path(path_type=Path)
 
 def main() -> None:
     """Run a command; every mistake that a user can mend ends in one clear line and code 2."""
+    if sys.stdout is None:  # closed before the program began
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - to the very end
     try:
         words = _one_flag_a_file(sys.argv[1:])
-        code = commands(words, prog_name="srpo", standalone_mode=False)
-    except click.exceptions.Abort:
-        code = _fail("interrupted", 130)
-    except click.ClickException as error:
-        code = _refuse(error)
-    except SrpoError as error:
-        code = _fail(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        code = _fail("interrupted", 130)
-    except StoppedAtOnce as stopped:
-        said = "stopped at once; what was recorded stays: go on with srpo train --resume RUN"
-        code = _fail(said, stopped.exit_code)
-    except BrokenPipeError:
-        _print_no_more()
-        code = 0
-    except Exception as error:
-        from srpo.rundir.disk import is_full
-
-        if not is_full(error):
-            raise
-        code = _fail(f"no disk space: {error}; free some, then go on with srpo train --resume RUN")
+        with _broken_pipes():
+            code = commands(words, prog_name="srpo", standalone_mode=False)
+    except (Exception, KeyboardInterrupt, StoppedAtOnce) as error:  # noqa: BLE001 - or raised again
+        code = _code_of(error)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _code_of(error: BaseException) -> int:
+    """Say what went wrong, if a user can mend it, and give the exit code. Raises all others."""
+    match error:
+        case click.exceptions.Abort() | KeyboardInterrupt():
+            return _fail("interrupted", 130)
+        case click.ClickException():
+            return _refuse(error)
+        case SrpoError():
+            return _fail(str(error), error.exit_code)
+        case StoppedAtOnce():
+            said = "stopped at once; what was recorded stays: go on with srpo train --resume RUN"
+            return _fail(said, error.exit_code)
+        case BrokenPipeError():
+            _print_no_more()
+            return 0
+    from srpo.rundir.disk import is_full
+
+    if isinstance(error, Exception) and is_full(error):
+        return _fail(f"no disk space: {error}; free some, then go on with srpo train --resume RUN")
+    if isinstance(error, OSError) and error.filename is not None:
+        return _fail(f"{error.filename}: {error.strerror}")
+    raise error
 
 
 def _fail(text: str, code: int = 2) -> int:
     click.echo(f"srpo: {text}", err=True)
     return code
+
+
+@contextmanager
+def _broken_pipes() -> Iterator[None]:
+    """rich leaves the program when nobody reads any more; it is for us to say with which code."""
+    try:
+        yield
+    except SystemExit as left:
+        if isinstance(left.__context__, BrokenPipeError):
+            raise left.__context__ from None
+        raise
 
 
 def _print_no_more() -> None:
@@ -95,7 +116,7 @@ def _config_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.argument("config", required=False, type=EXISTING),
             click.option("--model", help='A folder, a hub name, or "embedded".'),
             click.option(
-                "--problems", multiple=True, type=EXISTING, help="JSONL or Parquet; repeatable."
+                "--problems", multiple=True, type=EXISTING, help="JSONL or Parquet, one or more."
             ),
             click.option(
                 "--algorithm", type=click.Choice(["srpo", "grpo", "r1-zero", "dapo", "dr-grpo"])
@@ -148,7 +169,8 @@ def train(out: Path | None, resume: Path | None, **options: Any) -> int:
         name = options["config"].stem if options["config"] else _run_name(**options)
         run = run_training(loaded.config, out, name=name, watcher=watcher)
     try:
-        _print_run(run)
+        with _broken_pipes():
+            _print_run(run)
     except OSError as error:  # whoever looked on has gone, and the run's end stands all the same
         _print_no_more()
         _fail(f"the end cannot be printed here ({error.strerror}); it is in {run.directory}")
@@ -200,10 +222,16 @@ def doctor(run: Path) -> int:
 
     Nothing is changed. The exit code is 1 if something is wrong.
     """
-    from srpo.doctor import examine
+    from srpo.doctor import examine, exit_code
     from srpo.insight.doctor_view import print_findings
 
-    return print_findings(run, examine(run))
+    findings = examine(run)
+    try:
+        with _broken_pipes():
+            print_findings(run, findings)
+    except BrokenPipeError:
+        _print_no_more()
+    return exit_code(findings)
 
 
 @commands.command()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -20,6 +20,7 @@ from srpo.errors import ConfigError
 CONFIGS = Path(__file__).parent / "configs"
 DEMO = CONFIGS / "demo.toml"
 OWN_PROBLEMS = CONFIGS / "own.toml"
+CHANGED = "--problems"  # where a value comes from that the problem files brought
 PRESETS = CONFIGS / "algorithms"
 NOT_A_SECTION = ("model_type", "dict_type")  # pydantic's names of the error
 
@@ -68,8 +69,9 @@ def load_config(
     """
     path = path or DEMO
     data = _read_toml(path)
-    in_file = {name for name, _ in _leaves(data)}
+    in_file = dict(_leaves(data))
     change(data)
+    changed = {name for name, value in _leaves(data) if in_file.get(name, ...) != value}
     for setting in settings:
         _assign(data, setting.name, setting.value)
     preset = preset_of(data.get("algorithm"))
@@ -77,7 +79,9 @@ def load_config(
     preset_name = f"preset {data.get('algorithm')}"
 
     def source(name: str) -> Setting | str:
-        found = _source(name, in_file, path.name, settings)
+        found = _source(name, in_file.keys(), path.name, settings)
+        if name in changed and not isinstance(found, Setting):
+            return CHANGED
         return _source(name, in_preset, preset_name, ()) if found == "default" else found
 
     config = resolve(data, origin=str(path), source=source)
@@ -98,7 +102,7 @@ def _before_mixing(name: str, num_stages: int) -> str:
     return "" if parts[2] in made else ".".join(["stage", str(num_stages), *parts[2:]])
 
 
-def _source(name: str, in_file: set[str], file: str, settings: Sequence[Setting]) -> Setting | str:
+def _source(name: str, in_file: Set[str], file: str, settings: Sequence[Setting]) -> Setting | str:
     """Where a setting's value came from: a setting of the command line, the file, or "default".
 
     `[every_stage]` speaks for every stage.
@@ -172,16 +176,24 @@ def check_preset_applied(config: Config) -> None:
 def parse_set(text: str) -> Setting:
     """`stage.1.steps=40` -> the setting with the value 40. Values are TOML; else a string.
 
-    Raises `ConfigError` if there is no `=`.
+    Raises `ConfigError` if there is no `=`, or no name before it.
     """
     name, separator, raw = text.partition("=")
-    if not separator or not name.strip():
+    if not separator or not all(part.strip() for part in name.split(".")):
         raise ConfigError(f"--set {text}: write it as NAME=VALUE, for example stage.1.steps=40")
     try:
         value = tomllib.loads(f"value = {raw}")["value"]
     except tomllib.TOMLDecodeError:
         value = raw.strip()
     return Setting(name.strip(), "--set", value, text)
+
+
+def for_each_stage(setting: Setting, stages: int) -> list[Setting]:
+    """A setting of `every_stage` as one of each stage, as a resolved config has them."""
+    first, _, rest = setting.name.partition(".")
+    if first != "every_stage" or not rest:
+        return [setting]
+    return [replace(setting, name=f"stage.{n}.{rest}") for n in range(1, stages + 1)]
 
 
 def dump(config: Config) -> str:
@@ -201,6 +213,8 @@ def _read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def _leaves(data: object, prefix: str = "") -> Iterator[tuple[str, object]]:

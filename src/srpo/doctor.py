@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from functools import partial
+from itertools import count, islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -25,11 +25,11 @@ from srpo.lost import lost_history, lost_lines
 from srpo.resuming import has_more
 from srpo.rundir import RunDirectory
 from srpo.rundir.attempts import attempts_of
-from srpo.rundir.rows import is_half_written, read_rows
+from srpo.rundir.rows import is_half_written
 
 COPY = "put back a copy of it"
-NEEDED = {"step", "epoch", "all/groups", "tokens/step"}
 RESUME = "srpo train --resume sets it aside and does it again"
+SHOWN = 5  # of a long list
 T = TypeVar("T")
 Row = Mapping[str, float | int | None]
 
@@ -83,14 +83,25 @@ def examine(root: Path) -> list[Finding]:
     loaded = _read(run.config, lambda: load_config(run.config), found)
     environment = _read(run.environment, run.read_environment, found)
     found += _present({run.config: loaded, run.environment: environment})
+    if environment and not environment.get("problems"):
+        said = "it does not say which problems the run began with"
+        found.append(Finding(Grade.WRONG, run.environment.name, said, COPY))
     found += _attempts(run)
-    damage = {folder: damage_of(folder) for folder in checkpoints_of(run)}
+    folders = _read(run.checkpoints, lambda: checkpoints_of(run), found)
+    damage = {folder: damage_of(folder) for folder in folders or ()}
     # a run that goes on may have removed an old one meanwhile
     damage = {folder: wrong for folder, wrong in damage.items() if folder.exists()}
     whole = [folder for folder, wrong in damage.items() if wrong is None]
-    found += _checkpoints(run, damage)
+    if folders is not None:
+        found += _checkpoints(run, damage)
     state = read_state(whole[-1]) if whole else RunState()
-    read = {path: _read(path, partial(_rows_of, run, path), found) for path in run.by_step}
+    readers: dict[Path, Callable[[], Sequence[Row]]] = {
+        run.metrics: run.read_metrics,
+        run.times: run.read_times,
+        run.evaluations: run.read_evaluations,
+        run.opinions: run.read_opinions,
+    }
+    read = {path: _read(path, reader, found) for path, reader in readers.items()}
     rows = {path: lines for path, lines in read.items() if lines is not None}
     for path, lines in rows.items():
         found += _lines(run, path, lines, state.step)
@@ -98,7 +109,8 @@ def examine(root: Path) -> list[Finding]:
     patient = Patient(run, config, whole[-1] if whole else None, state, rows)
     for look in (_ledger, _rollouts, _lost, _ending):
         found += look(patient)
-    return found
+    mended = "" if exit_code(found) == 0 else "when what is wrong is mended: "
+    return [replace(f, advice=mended + f.advice) if f.advice == go_on(run) else f for f in found]
 
 
 def _read(path: Path, read: Callable[[], T], found: list[Finding]) -> T | None:
@@ -158,14 +170,6 @@ def _checkpoints(run: RunDirectory, damage: Mapping[Path, str | None]) -> Iterat
         yield Finding(Grade.NOTE, f"checkpoints/{left.name}", said, "the next one removes it")
 
 
-def _rows_of(run: RunDirectory, path: Path) -> list[Row]:
-    """Raises `RunDirectoryError` for a line that is damaged, or lacks what is needed of it."""
-    rows: list[Row] = list(read_rows(path, "step"))
-    if path == run.metrics and not all(row.keys() >= NEEDED for row in rows):
-        raise RunDirectoryError(f"{path}: a line lacks a column; {COPY}")
-    return rows
-
-
 def _lines(run: RunDirectory, path: Path, rows: Sequence[Row], saved: int) -> Iterator[Finding]:
     """Steps in order; those of metrics and times without gaps."""
     steps = [int(row["step"] or 0) for row in rows]
@@ -180,12 +184,16 @@ def _lines(run: RunDirectory, path: Path, rows: Sequence[Row], saved: int) -> It
 
 
 def _in_a_row(name: str, steps: list[int], saved: int) -> Iterator[Finding]:
-    missing = sorted(set(range(1, max([saved, *steps], default=0) + 1)) - set(steps))
-    twice = sorted(step for step, count in Counter(steps).items() if count > 1)
+    known = {step for step in steps if step > 0}
+    num_missing = max([saved, *known], default=0) - len(known)
+    missing = list(islice((n for n in count(1) if n not in known), min(num_missing, SHOWN)))
+    twice = sorted(step for step, times in Counter(steps).items() if times > 1)
     if missing:
-        yield Finding(Grade.WRONG, name, f"steps are missing: {_some(missing)}", COPY)
+        yield Finding(Grade.WRONG, name, f"steps are missing: {_some(missing, num_missing)}", COPY)
     if twice:
-        yield Finding(Grade.WRONG, name, f"steps come more than once: {_some(twice)}", COPY)
+        yield Finding(
+            Grade.WRONG, name, f"steps come more than once: {_some(twice, len(twice))}", COPY
+        )
     if not missing and not twice:
         yield Finding(Grade.FINE, name, f"steps 1 to {max(steps)}" if steps else "no step yet")
 
@@ -231,7 +239,12 @@ def _ledger_against(row: Row | None, known: tuple[int, int, tuple[int, ...]] | N
 
 def _rollouts(p: Patient) -> Iterator[Finding]:
     """A file for each step, with as many rollouts of each verdict as the metrics have."""
-    paths = p.run.rollouts.glob("epoch_*/step_*.jsonl")
+    try:
+        paths = [path for epoch in p.run.rollouts.iterdir() for path in epoch.glob("step_*.jsonl")]
+    except OSError as error:
+        said = f"cannot be read: {error.strerror}"
+        yield Finding(Grade.WRONG, "rollouts", said, "see that it may be read, or " + COPY)
+        return
     files = {int(path.stem[5:]): path for path in paths if path.stem[5:].isdecimal()}
     wrong = 0
     for step in sorted(p.metrics.keys() | files.keys()):
@@ -262,7 +275,7 @@ def _rollouts_against(
     try:
         lines = path.read_bytes().split(b"\n")[:-1]  # texts may hold other separators
         counts = Counter(json.loads(line)["verdict"] for line in lines)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return "its rollouts cannot be read"
     expected = {name: row.get(f"verdict/{name}_count") or 0 for name in VERDICTS}
     same = all(counts[name] == count for name, count in expected.items())
@@ -291,7 +304,7 @@ def _ending(p: Patient) -> Iterator[Finding]:
         return
     if not p.state.ending or (p.config is not None and has_more(p.config, p.state)):
         said = f"not over; saved up to step {p.state.step}"
-        yield Finding(Grade.NOTE, "the run", said, f"srpo train --resume {p.run.root}")
+        yield Finding(Grade.NOTE, "the run", said, go_on(p.run))
         return
     for path in p.run.at_end:
         if not path.is_file():
@@ -299,6 +312,16 @@ def _ending(p: Patient) -> Iterator[Finding]:
     yield Finding(Grade.FINE, "the run", p.state.ending)
 
 
-def _some(steps: list[int]) -> str:
-    shown = ", ".join(map(str, steps[:5]))
-    return shown + (f" and {len(steps) - 5} more" if len(steps) > 5 else "")
+def go_on(run: RunDirectory) -> str:
+    """The command that goes on with a run."""
+    return f"srpo train --resume {run.root}"
+
+
+def _some(steps: Sequence[int], total: int) -> str:
+    more = total - len(steps[:SHOWN])
+    return ", ".join(map(str, steps[:SHOWN])) + (f" and {more} more" if more else "")
+
+
+def exit_code(findings: Sequence[Finding]) -> int:
+    """1 if anything is wrong, else 0."""
+    return int(any(found.grade is Grade.WRONG for found in findings))

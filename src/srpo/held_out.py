@@ -43,12 +43,15 @@ def evaluate_along_the_way(s: Session, step_tokens: int) -> None:
 
 
 def evaluate_last(s: Session) -> None:
-    """After the last step. A run that ends before its token budget is spent reads the test now."""
+    """After the last step. A run whose token budget was never seen to be spent reads the test now.
+
+    It may have ended before, or its budget was made smaller than what it had spent.
+    """
     if _watches(s):
         _evaluate(s, "validation")
     test = s.config.evaluation.test
-    short = test == "at-token-budget" and s.state.total_tokens < s.config.budget.tokens
-    if test in ("first-and-last", "last") or short:
+    read = any(row["split"] == "test" for row in s.run.read_evaluations())
+    if test in ("first-and-last", "last") or (test == "at-token-budget" and not read):
         _evaluate(s, "test")
 
 

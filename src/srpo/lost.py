@@ -45,6 +45,21 @@ def check_complete(
         )
 
 
+def check_none_lost(run: RunDirectory, attempts: Sequence[Attempt]) -> None:
+    """Raise `RunDirectoryError` if there is no checkpoint, and there must have been one.
+
+    Without the folder of checkpoints a run begins at step 0: whoever removed it wanted that. An
+    empty one may be a disk that is not there.
+    """
+    every = attempts[-1].settings.get("checkpoint.every_steps") if attempts else 0
+    done = max((int(row["step"] or 0) for row in run.read_metrics()), default=0)
+    if run.checkpoints.exists() and isinstance(every, int) and 0 < every < done:
+        raise RunDirectoryError(
+            f"{run.checkpoints}: empty, though the run came to step {done}; put back a copy, or "
+            "remove the folder to begin at step 0"
+        )
+
+
 def lost_lines(run: RunDirectory, state: RunState, num_lines: Mapping[Path, int]) -> list[Lost]:
     """Of the files that a checkpoint counts the lines of, and how many there are now."""
     counted = {run.evaluations: state.num_evaluations, run.opinions: state.num_opinions}

@@ -13,11 +13,11 @@ from pathlib import Path
 from srpo.changes import announced, check_model, check_settings
 from srpo.checkpoints import RunState, newest_whole, read_state
 from srpo.config import Config, StageConfig
-from srpo.config_files import Setting, dump, load_config, settings_of
+from srpo.config_files import Setting, dump, for_each_stage, load_config, settings_of
 from srpo.engines import ModelOpener
 from srpo.errors import RunDirectoryError
 from srpo.health import too_many_skipped
-from srpo.lost import check_complete
+from srpo.lost import check_complete, check_none_lost
 from srpo.rundir import RunDirectory
 from srpo.rundir.attempts import (
     Attempt,
@@ -57,6 +57,8 @@ def look_at(run: RunDirectory, settings: Sequence[Setting]) -> Resumable:
     Raises `RunDirectoryError` if it is none or cannot be gone on with, `ConfigError` if a setting
     has changed that may not.
     """
+    stages = len(load_config(run.config).config.stage)
+    settings = [each for setting in settings for each in for_each_stage(setting, stages)]
     config = load_config(run.config, settings).config
     checkpoint, damaged = newest_whole(run)
     if damaged and checkpoint is None:
@@ -66,6 +68,8 @@ def look_at(run: RunDirectory, settings: Sequence[Setting]) -> Resumable:
         )
     state = read_state(checkpoint) if checkpoint else RunState()
     attempts = attempts_of(run)
+    if checkpoint is None:
+        check_none_lost(run, attempts)
     check_complete(run, state, attempts, config)
     said = []
     if attempts:
@@ -110,9 +114,9 @@ def _go_back(session: Session, found: Resumable) -> None:
         state.ending = ""
         if too_many_skipped(session):
             state.skipped_in_a_row = 0  # it was stopped for that, and goes on all the same
-    moved = set_aside_after(run, session.ledger, state.step, list(found.damaged))
-    if found.announced:
+    if found.announced:  # first, so that whoever goes on from here knows of them
         run.disk.write(run.config, dump(found.config))
+    moved = set_aside_after(run, session.ledger, state.step, list(found.damaged))
     number, settings = len(found.attempts) + 1, plain_settings(found.config)
     record_attempt(run, Attempt(number, state.step, settings, code, facts, moved, tuple(said)))
     _tell(found, session.watcher, said, moved)
@@ -158,4 +162,5 @@ def _tell(
     folder = found.run.set_aside / f"attempt_{max(1, len(found.attempts)):03d}"
     text = describe_moved(moved, folder)
     if text:
-        watcher.note(f"{text}; these steps are made again")
+        again = "; these steps are made again" if "metrics" in moved else ""
+        watcher.note(f"{text}{again}")

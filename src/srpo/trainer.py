@@ -165,7 +165,7 @@ def _remove_if_empty(*folders: Path) -> None:
 def _run(s: Session, interrupts: Interrupts) -> Run:
     """Train to the end, or as far as it goes, and save; report at the end."""
     plan = [StagePlan(i, st.name, st.steps) for i, st in enumerate(s.config.stage, start=1)]
-    title = TITLES[s.config.algorithm]
+    title = f"{TITLES[s.config.algorithm]} of {s.config.model.name}"
     s.watcher.start(f"{title} in {s.run.root}", tuple(plan), s.state.step + 1)
     if s.state.step == 0:
         for kind, text in s.opening:

@@ -103,7 +103,7 @@ def test_the_life_of_a_problem_shows_its_pass_rate_and_fate_epoch_by_epoch(
     ]
     assert lines[-1] == "Drawn 4 times; 4 of 8 correct; 16 tokens generated"
     easy = told(lambda console: print_life(ledger, "aa", console))
-    assert "step    1  2 correct; all_correct; 4 tokens (its turn)" in easy
+    assert "step    1  2 correct; all correct; 4 tokens (its turn)" in easy
     assert "step    1  drop: all correct" in easy
 
 

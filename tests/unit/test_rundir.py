@@ -58,10 +58,10 @@ def test_what_is_no_run_is_told_so(tmp_path: Path) -> None:
 
 
 def test_a_line_that_is_still_being_written_is_not_read(run: RunDirectory) -> None:
-    run.append_metrics({"step": 1, "all/reward": 0.5})
-    with run.metrics.open("a") as file:
-        file.write('{"step":2,"all/rew')
-    assert run.read_metrics() == [{"step": 1, "all/reward": 0.5}]
+    run.append_times({"step": 1, "sampling": 0.5})
+    with run.times.open("a") as file:
+        file.write('{"step":2,"samp')
+    assert run.read_times() == [{"step": 1, "sampling": 0.5}]
 
 
 def test_one_line_a_rollout_in_the_order_of_the_groups(run: RunDirectory) -> None:

@@ -13,8 +13,8 @@ from srpo.doctor import Finding, Grade
 STYLES = {Grade.FINE: "green", Grade.NOTE: "yellow", Grade.WRONG: "bold red"}
 
 
-def print_findings(root: Path, findings: Sequence[Finding], console: Console | None = None) -> int:
-    """Print them; returns the exit code: 1 if anything is wrong."""
+def print_findings(root: Path, findings: Sequence[Finding], console: Console | None = None) -> None:
+    """A line for each, what can be done below it, and a sentence on the whole."""
     console = console or Console(highlight=False)
     for f in findings:
         line = Text.assemble((f"{f.grade.value:6}", STYLES[f.grade]), f"{f.what}: {f.said}")
@@ -31,4 +31,3 @@ def print_findings(root: Path, findings: Sequence[Finding], console: Console | N
         console.print(Text(f"{root}: nothing is wrong; notes: {notes}."))
     else:
         console.print(Text(f"{root}: whole, and agrees with itself."))
-    return 1 if wrong else 0

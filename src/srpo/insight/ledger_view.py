@@ -208,7 +208,7 @@ def _group_text(group: GroupRow) -> str:
         notes.append(f"{group.reused:,} tokens reused")
     if group.prefix:
         notes.append(f"begun with {group.prefix} tokens of an own answer")
-    return f"{verdicts}; {group.outcome}; {short(group.generated)} tokens" + (
+    return f"{verdicts}; {group.outcome.replace('_', ' ')}; {short(group.generated)} tokens" + (
         f" ({'; '.join(notes)})" if notes else ""
     )
 

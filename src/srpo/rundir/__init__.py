@@ -36,6 +36,13 @@ from typing import Any
 from srpo.errors import RunDirectoryError
 from srpo.rundir.disk import Disk
 from srpo.rundir.rows import line_of, read_rows, rollout_lines
+from srpo.rundir.shapes import (
+    check_environment,
+    check_evaluation,
+    check_metrics,
+    check_opinions,
+    check_times,
+)
 from srpo.types import Group
 
 LOCK = "lock"
@@ -132,8 +139,10 @@ class RunDirectory:
         if not self.environment.exists():
             return {}
         try:
-            return dict(json.loads(self.environment.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError) as error:
+            data = dict(json.loads(self.environment.read_text(encoding="utf-8")))
+            check_environment(data)
+            return data
+        except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
             raise RunDirectoryError(f"{self.environment}: cannot be read: {error}") from None
 
     def write_history(self, epochs: Iterable[Mapping[str, tuple[int, int]]]) -> None:
@@ -182,19 +191,19 @@ class RunDirectory:
 
     def read_metrics(self) -> list[dict[str, float | int | None]]:
         """Every whole line of metrics, in order; none if the run has not begun."""
-        return list(read_rows(self.metrics, "step"))
+        return list(read_rows(self.metrics, "step", check_metrics))
 
     def read_times(self) -> list[dict[str, float]]:
         """Every whole line of seconds, in order: step, and seconds by phase."""
-        return list(read_rows(self.times, "step"))
+        return list(read_rows(self.times, "step", check_times))
 
     def read_evaluations(self) -> list[dict[str, Any]]:
         """Every whole line of held-out accuracy, in order."""
-        return list(read_rows(self.evaluations, "step"))
+        return list(read_rows(self.evaluations, "step", check_evaluation))
 
     def read_opinions(self) -> list[dict[str, Any]]:
         """Every whole line of what another grader said, in order."""
-        return list(read_rows(self.opinions, "step"))
+        return list(read_rows(self.opinions, "step", check_opinions))
 
 
 def claim_next(parent: Path, name: str) -> Path:
@@ -223,7 +232,7 @@ def check_space(root: Path, needed_bytes: int) -> None:
     if free < needed_bytes:
         raise RunDirectoryError(
             f"{root}: no disk space: checkpoints need {_mib(needed_bytes)} and {_mib(free)} are "
-            "free; free some space or choose another --out"
+            "free; free some space (a new run may also go elsewhere, with --out)"
         )
 
 

@@ -19,6 +19,7 @@ from srpo.errors import RunDirectoryError
 from srpo.history import Ledger
 from srpo.rundir import RunDirectory
 from srpo.rundir.rows import line_of, read_rows, whole_lines
+from srpo.rundir.shapes import check_attempt
 from srpo.types import Json
 
 NAME = re.compile(r"step_\d+\.jsonl")
@@ -45,7 +46,7 @@ def attempts_of(run: RunDirectory) -> list[Attempt]:
     try:
         rows = [
             Attempt(**{**row, "announced": tuple(row["announced"])})
-            for row in read_rows(run.attempts)
+            for row in read_rows(run.attempts, check=check_attempt)
         ]
     except (KeyError, TypeError):
         raise RunDirectoryError(f"{run.attempts}: damaged; put back a copy of the file") from None

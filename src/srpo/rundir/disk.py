@@ -85,10 +85,28 @@ class Disk:
             _sync(path)
 
     def rename(self, old: Path, new: Path) -> None:
-        """Give a file or folder another name, in a folder that exists."""
+        """Give a file or folder another name, in a folder that exists; on any disk."""
         with reported(new):
-            old.rename(new)
+            try:
+                old.rename(new)
+            except OSError as error:
+                if error.errno != errno.EXDEV:
+                    raise
+                self._move_over(old, new)
             _sync(new.parent)
+
+    def _move_over(self, old: Path, new: Path) -> None:
+        """As a rename to another file system: a copy, whole or not there, then no original."""
+        aside = new.with_name(new.name + ".partial")
+        _remove(aside)
+        if old.is_dir():
+            shutil.copytree(old, aside)
+        else:
+            shutil.copy2(old, aside)
+        for path in (aside, *aside.rglob("*")):
+            _sync(path)
+        aside.rename(new)
+        _remove(old)
 
     def remove(self, path: Path) -> None:
         """Remove a file, or a folder with all in it, if it is there."""
@@ -127,7 +145,7 @@ def is_full(error: Exception) -> bool:
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)

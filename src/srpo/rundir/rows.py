@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,9 @@ def whole_lines(path: Path) -> Iterator[str]:
 
     A last line without its end is still being written, or was when the process died: left out.
     """
-    if not path.exists():
-        return
     try:
+        if not path.exists():
+            return
         with path.open("rb") as file:  # no other separator ends a line, though texts have some
             for number, line in enumerate(file, start=1):
                 if line.endswith(b"\n"):
@@ -48,8 +48,10 @@ def is_half_written(path: Path) -> bool:
         raise RunDirectoryError(f"{path}: cannot be read: {error.strerror}") from None
 
 
-def read_rows(path: Path, key: str = "") -> Iterator[dict[str, Any]]:
-    """The rows of a file, in order; each has an integer `key`, if one is named.
+def read_rows(
+    path: Path, key: str = "", check: Callable[[dict[str, Any]], None] = lambda _: None
+) -> Iterator[dict[str, Any]]:
+    """The rows of a file, in order; each has an integer `key`, if one is named, and passes `check`.
 
     Raises `RunDirectoryError` for a line that is damaged.
     """
@@ -58,7 +60,8 @@ def read_rows(path: Path, key: str = "") -> Iterator[dict[str, Any]]:
             row = dict(json.loads(line))
             if key and not isinstance(row[key], int):
                 raise TypeError
-        except (ValueError, TypeError, KeyError):
+            check(row)
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             raise _damaged(path, number) from None
         yield row
 

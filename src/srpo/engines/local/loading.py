@@ -24,6 +24,7 @@ WEIGHT_FILES = ("*.safetensors", "*.safetensors.index.json")
 SAME_LOGITS = {torch.float32: 2e-3, torch.bfloat16: 3e-2}
 logger = logging.getLogger(__name__)
 transformers_logging.disable_progress_bar()  # ours is the only progress shown
+logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # retries; the error says it all
 
 
 def find_model(name: str) -> str:
@@ -56,7 +57,10 @@ def load_tokenizer(name: str) -> Any:
     except ModelError:
         raise
     except Exception as error:  # noqa: BLE001 - transformers raises all kinds; each ends the run
-        raise ModelError(f"--model {name}: tokenizer cannot be loaded: {_first(error)}") from None
+        where = "" if Path(name).is_dir() else "no such folder here, and from the hub "
+        raise ModelError(
+            f"--model {name}: {where}the tokenizer cannot be loaded: {_first(error)}"
+        ) from None
     if not tokenizer.is_fast:
         raise ModelError(f"--model {name}: the tokenizer is not a fast one (no tokenizer.json)")
     if tokenizer.eos_token_id is None:
