@@ -24,7 +24,9 @@ WEIGHT_FILES = ("*.safetensors", "*.safetensors.index.json")
 SAME_LOGITS = {torch.float32: 2e-3, torch.bfloat16: 3e-2}
 logger = logging.getLogger(__name__)
 transformers_logging.disable_progress_bar()  # ours is the only progress shown
-logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # retries; the error says it all
+# retries, of which the error says it all; and what torchao says when transformers looks for it
+for noisy in ("huggingface_hub", "torchao", "torch.utils._pytree"):
+    logging.getLogger(noisy).setLevel(logging.ERROR)
 
 
 def find_model(name: str) -> str:
