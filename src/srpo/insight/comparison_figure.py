@@ -24,6 +24,7 @@ POINTS = 200  # of each line
 LABEL_PIXELS = 17  # height of a line of text
 PANEL_IN, HEIGHT_IN, LABELS_IN, DPI = 4.6, 5.2, 2.6, 100
 NOTE_LETTERS = 150
+MOST_BANDS = 7  # of more arms only the lines can be told apart
 
 
 def draw_comparison(
@@ -35,9 +36,10 @@ def draw_comparison(
 ) -> None:
     """Write the picture to each of `paths`, whose endings choose the format (.png, .svg).
 
-    A line is the mean over an arm's seeds, its band the 95 % interval (Student's t); a line ends
-    where the first of its seeds does. Arms without a finished run are left out. `note` is printed
-    small under the panels. Raises OSError if a path cannot be written.
+    A line is the mean over an arm's seeds, its band the 95 % interval (Student's t; not drawn for
+    more than seven arms); a line ends where the first of its seeds does. Arms without a finished
+    run are left out. `note` is printed small under the panels. Raises OSError if a path cannot be
+    written.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -51,15 +53,18 @@ def draw_comparison(
     figure.subplots_adjust(left=0.6 / size[0], right=right, top=0.9, bottom=0.2, wspace=0.12)
     axes = figure.subplots(1, len(domains), sharex=True, sharey=True, squeeze=False)[0]
     styles = _styles(shown, baseline)
+    banded = len(shown) <= MOST_BANDS
     for ax, domain in zip(axes, domains, strict=True):
         _dress(ax, domain, targets)
-        for arm, (colour, dash) in zip(shown, styles, strict=True):
-            _draw_arm(ax, [run.course for run in arm.runs.values()], domain, colour, dash)
+        for arm, style in zip(shown, styles, strict=True):
+            courses = [run.course for run in arm.runs.values()]
+            _draw_arm(ax, courses, domain, style, banded=banded)
     axes[0].set_ylim(bottom=0, top=1)
     axes[0].set_xlim(left=0)
     axes[0].set_ylabel("validation accuracy", fontsize=10, color=GREY)
     _write_names(axes[-1], shown, styles)
-    lines = textwrap.wrap(f"Mean over seeds, band: 95 % interval. {note}", NOTE_LETTERS)
+    bands = ", band: 95 % interval" if banded else " (the tables have the intervals)"
+    lines = textwrap.wrap(f"Mean over seeds{bands}. {note}", NOTE_LETTERS)
     figure.text(
         0.6 / size[0], 0.08, "\n".join(lines), fontsize=8, color=GREY, va="top", parse_math=False
     )
@@ -99,7 +104,10 @@ def _styles(arms: Sequence[ArmFigures], baseline: str) -> list[Style]:
     return styles
 
 
-def _draw_arm(ax: Axes, courses: Sequence[Course], domain: str, colour: str, dash: object) -> None:
+def _draw_arm(
+    ax: Axes, courses: Sequence[Course], domain: str, style: Style, *, banded: bool
+) -> None:
+    colour, dash = style
     end = min(course.tokens[-1] for course in courses)
     xs = [end * i / POINTS for i in range(POINTS + 1)]
     found = [
@@ -111,7 +119,7 @@ def _draw_arm(ax: Axes, courses: Sequence[Course], domain: str, colour: str, das
     means = [one.mean if one else math.nan for one in found]
     halves = [one.half or 0.0 if one else 0.0 for one in found]
     ax.plot(xs, means, color=colour, ls=dash, lw=1.9, solid_capstyle="round")
-    if len(courses) > 1:
+    if banded and len(courses) > 1:
         low = [max(0.0, mean - half) for mean, half in zip(means, halves, strict=True)]
         high = [min(1.0, mean + half) for mean, half in zip(means, halves, strict=True)]
         ax.fill_between(xs, low, high, color=colour, alpha=0.13, lw=0)

@@ -1,0 +1,44 @@
+"""The picture of a comparison with some of its arms only.
+
+python -m benchmarks.figure benchmarks/plans/headline-1to2.toml docs/headline-1to2.png ARM ARM ...
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from srpo.comparison.plan import load_comparison
+from srpo.comparison.results import choose_rate, read_arm
+from srpo.finish import notes_of
+from srpo.insight.comparison_figure import draw_comparison
+
+
+def main() -> None:
+    """Draw the arms that are named; all, if none is."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("plan", type=Path)
+    parser.add_argument("picture", type=Path)
+    parser.add_argument("arms", nargs="*")
+    parser.add_argument("--out", type=Path, default=None, help="folder of the comparison")
+    given = parser.parse_args()
+    comparison = load_comparison(given.plan, given.out)
+    arms = [arm for arm in comparison.arms if not given.arms or arm.name in given.arms]
+    unknown = set(given.arms) - {arm.name for arm in arms}
+    if unknown:
+        parser.error(f"no such arm: {', '.join(sorted(unknown))}")
+    figures = []
+    for arm in arms:
+        choice = choose_rate(comparison, arm) if comparison.plan.learning_rate else None
+        figures.append(read_arm(comparison, arm, choice.chosen if choice else None))
+    draw_comparison(
+        figures,
+        comparison.baseline.name,
+        comparison.plan.evaluation.targets,
+        [given.picture],
+        " ".join(notes_of(arms[0].config)),
+    )
+
+
+if __name__ == "__main__":
+    main()
