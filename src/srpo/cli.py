@@ -179,12 +179,13 @@ def train(out: Path | None, resume: Path | None, **options: Any) -> int:
 
 @commands.command()
 @_config_options
-def plan(**options: Any) -> None:
+@click.option("--memory", type=click.FloatRange(min=0), help="GiB: what fits in it?")
+def plan(memory: float | None, **options: Any) -> None:
     """Show what a config comes to, without training."""
     from srpo.insight.plan_view import print_plan
 
     loaded, notes = _load(**options)
-    print_plan(loaded, notes)
+    print_plan(loaded, notes, memory_gib=memory)
 
 
 @commands.command()

@@ -1,36 +1,15 @@
-"""What a config comes to, before anything is trained: batches, steps, rollouts, tokens, memory."""
+"""What a config comes to, before anything is trained: batches, steps, rollouts, tokens."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from srpo.config import Config, SelectionConfig, StageConfig
+from srpo.config import SelectionConfig, StageConfig
 from srpo.config_run import BudgetConfig
 from srpo.problem_sets import ProblemSets
 from srpo.selection.shares import quotas
-
-FLOAT32 = 4  # bytes
-WEIGHT_COPIES = 4  # the weights, their gradients, and Adam's two moments
-REFERENCE_COPIES = 2  # its weights, and gradients, all zero; it has no optimizer
-# Values kept for the backward pass by one layer and token, in units of the model's width and of
-# the MLP's: norms, queries, keys, values, attention and its output; gate, up, silu, product.
-ACTIVATIONS_WIDTH = 10
-ACTIVATIONS_MLP = 4
-LOGIT_COPIES = 3  # logits, their exponentials, their gradient
-
-
-@dataclass(frozen=True, slots=True)
-class ModelShape:
-    """The sizes of a model that memory depends on."""
-
-    num_weights: int
-    num_layers: int
-    width: int
-    mlp_width: int
-    kv_width: int  # key-value heads x head size
-    vocabulary: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,22 +45,6 @@ class Most:
 
     rollouts: int
     tokens: int
-
-
-@dataclass(frozen=True, slots=True)
-class MemoryEstimate:
-    """Peak memory in bytes, by what it is for. An estimate from shapes, not a measurement."""
-
-    weights: int
-    reference: int  # of the KL term; 0: the loss has none
-    activations: int
-    logits: int
-    cache: int
-
-    @property
-    def peak(self) -> int:
-        """Sampling and training take turns, so the larger of the two counts."""
-        return self.weights + self.reference + max(self.activations + self.logits, self.cache)
 
 
 def outline(stage: StageConfig, sets: ProblemSets, selection: SelectionConfig) -> StageOutline:
@@ -125,30 +88,3 @@ def most_of(stages: Sequence[StageOutline], budget: BudgetConfig) -> Most:
         longest = max(s.step_rollouts * s.max_completion_tokens for s in stages)
         tokens = min(tokens, budget.tokens - 1 + longest)
     return Most(rollouts, tokens)
-
-
-def estimate_memory(config: Config, shape: ModelShape) -> MemoryEstimate:
-    """Peak memory of the local engine for the hungriest stage."""
-    compute = 2 if config.model.dtype == "bfloat16" else FLOAT32
-    longest = max(s.max_prompt_tokens + s.max_completion_tokens for s in config.stage)
-    tokens = max(config.model.micro_batch_tokens, longest)
-    per_token = ACTIVATIONS_WIDTH * shape.width + ACTIVATIONS_MLP * shape.mlp_width
-    rows = min(
-        config.model.sampler_rows, max(s.problems_per_step * s.group_size for s in config.stage)
-    )
-    logits = min(tokens * shape.vocabulary, 1 << 25)
-    return MemoryEstimate(
-        weights=shape.num_weights * WEIGHT_COPIES * FLOAT32,
-        reference=shape.num_weights * REFERENCE_COPIES * FLOAT32 if config.loss.kl_weight else 0,
-        activations=tokens * shape.num_layers * per_token * compute,
-        logits=logits * LOGIT_COPIES * FLOAT32,
-        cache=2 * rows * longest * shape.num_layers * shape.kv_width * compute,
-    )
-
-
-def shape_of(name: str) -> ModelShape:
-    """The shape of a model, without loading its weights. Raises `ModelError` if there is none."""
-    from srpo.engines.local.loading import read_shape
-
-    sizes: Mapping[str, int] = read_shape(name)
-    return ModelShape(**sizes)

@@ -29,8 +29,8 @@ ROOMS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "the run",
         (
-            "problem_sets", "probing", "session", "plan", "recording", "health", "stepping",
-            "held_out", "finish", "changes", "lost", "resuming", "trainer",
+            "problem_sets", "probing", "session", "plan", "memory", "recording", "health",
+            "stepping", "held_out", "finish", "changes", "lost", "resuming", "trainer",
         ),
     ),
     (

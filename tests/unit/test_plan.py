@@ -10,7 +10,9 @@ import pytest
 from srpo import train
 from srpo.config import Config
 from srpo.config_run import BudgetConfig
-from srpo.plan import ModelShape, Most, StageOutline, estimate_memory, most_of, outline
+from srpo.errors import ConfigError
+from srpo.memory import ModelShape, estimate_memory, fitting_tokens
+from srpo.plan import Most, StageOutline, most_of, outline
 from srpo.problem_sets import load_sets
 from srpo.rundir import RunDirectory
 from tests.short_runs import WRONG, config_of, opener
@@ -98,5 +100,43 @@ def test_the_reference_of_a_kl_term_is_part_of_the_memory(tmp_path: Path) -> Non
     shape = ModelShape(1000, num_layers=1, width=4, mlp_width=8, kv_width=4, vocabulary=10)
     plain = estimate_memory(config_of(tmp_path), shape)
     with_kl = estimate_memory(config_of(tmp_path, loss={"kl_weight": 0.001}), shape)
-    assert (plain.weights, plain.reference, with_kl.reference) == (16_000, 0, 8_000)
+    # 16 bytes a weight; two copies of 48 + 64 joined weights; a gradient of 10 x 4 embeddings
+    assert plain.weights == 16_000 + 2 * 112 * 4 + 160
+    assert (plain.reference, with_kl.reference) == (0, 8_000)
     assert with_kl.peak == plain.peak + 8_000
+
+
+SHAPE = ModelShape(10**6, num_layers=4, width=64, mlp_width=128, kv_width=32, vocabulary=1000)
+
+
+def test_what_saves_memory_is_counted(tmp_path: Path) -> None:
+    def estimate(**model: Any) -> Any:
+        return estimate_memory(
+            config_of(tmp_path, model={"micro_batch_tokens": 4096, **model}), SHAPE
+        )
+
+    # a token keeps 10 x 64 + 4 x 128 numbers in each of 4 layers, or 64 and one layer's
+    assert estimate().activations == 4096 * 4 * 1152 * 4
+    kept = estimate(gradient_checkpointing=True).activations
+    assert kept == 4096 * (4 * 64 + 1152) * 4
+    # rank 2: 2 x (4 x 64 + 2 x (64 + 32) + 3 x (64 + 128)) numbers in each of 4 layers
+    assert SHAPE.adapter_weights(2) == 2 * 4 * 1024
+    adapted = estimate(lora_rank=2, dtype="bfloat16").weights
+    assert adapted == 3 * 2 * 10**6 + 8192 * 16
+    eight = config_of(tmp_path, optimizer={"moments": "8bit"})
+    whole = estimate_memory(config_of(tmp_path), SHAPE).weights
+    assert whole - estimate_memory(eight, SHAPE).weights == 6 * 10**6
+
+
+def test_the_most_tokens_that_fit_are_found_or_what_would_help_is_said(tmp_path: Path) -> None:
+    config = config_of(tmp_path)
+    for tokens in (1024, 8192):
+        room = estimate_memory(config, SHAPE, tokens).peak
+        assert fitting_tokens(config, SHAPE, room) == tokens
+        assert fitting_tokens(config, SHAPE, room - 1) == tokens // 2
+    with pytest.raises(ConfigError) as caught:
+        fitting_tokens(config, SHAPE, 10**6)
+    assert str(caught.value).startswith(
+        "this needs 0.0 GiB, and there are 0.0: try model.gradient_"
+    )
+    assert "optimizer.moments=8bit" in str(caught.value)

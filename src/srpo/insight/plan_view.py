@@ -11,14 +11,23 @@ from rich.text import Text
 from srpo.config import Config
 from srpo.config_files import LoadedConfig, settings_of
 from srpo.insight.lines import short
-from srpo.plan import StageOutline, estimate_memory, most_of, outline, shape_of
+from srpo.memory import estimate_memory, fitting_tokens, shape_of
+from srpo.plan import StageOutline, most_of, outline
 from srpo.problem_sets import load_sets
 
 MIB = 2**20
 
 
-def print_plan(loaded: LoadedConfig, notes: Sequence[str], console: Console | None = None) -> None:
-    """Print the plan of a config. Raises `SrpoError` where training would."""
+def print_plan(
+    loaded: LoadedConfig,
+    notes: Sequence[str],
+    console: Console | None = None,
+    memory_gib: float | None = None,
+) -> None:
+    """Print the plan of a config, and what fits in so much memory, if it is given.
+
+    Raises `SrpoError` where training would, `ConfigError` if it does not fit.
+    """
     console = console or Console(highlight=False)
     config = loaded.config
     sets = load_sets(config)
@@ -38,12 +47,17 @@ def print_plan(loaded: LoadedConfig, notes: Sequence[str], console: Console | No
     console.print(
         Text(
             f"memory, estimated from shapes: {_mib(memory.peak)} at the peak "
-            f"(weights, gradients and Adam {_mib(memory.weights)}; {reference}activations "
+            f"(weights, gradients, Adam and copies {_mib(memory.weights)}; {reference}activations "
             f"{_mib(memory.activations)}; logits {_mib(memory.logits)}; cache while sampling "
             f"{_mib(memory.cache)}); {short(shape.num_weights)} weights"
         ),
         soft_wrap=True,
     )
+    if memory_gib is not None:
+        fits = fitting_tokens(config, shape, int(memory_gib * 2**30))
+        text = f"in {memory_gib:g} GiB: model.micro_batch_tokens up to {fits:,}"
+        own = config.model.micro_batch_tokens
+        console.print(Text(text + (f" (set to {own:,})" if own > fits else "")), soft_wrap=True)
     console.print()
     console.print(_settings_table(loaded))
 

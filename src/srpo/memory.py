@@ -1,0 +1,138 @@
+"""How much memory the local engine needs at its peak, from a model's shape alone.
+
+The counts are those of its code; tests/equivalence/test_memory.py measures three shapes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from srpo.config import Config
+from srpo.errors import ConfigError
+
+FLOAT32 = 4  # bytes
+MOMENTS = {"float32": 8, "8bit": 2}  # bytes of a trained weight's two
+# Values kept for the backward pass by one layer and token, in units of the model's width and of
+# the MLP's: norms, queries, keys, values, attention and its output; gate, up, silu, product.
+ACTIVATIONS_WIDTH = 10
+ACTIVATIONS_MLP = 4
+LOGIT_BYTES = 18  # of an entry at the peak: logits, scaled ones, exponentials, gradients
+MAX_LOGITS = 1 << 25  # entries that exist at once (engines.local.decoder)
+WEIGHT_GRAPHS = 2  # copies in the compute precision: for shared prefixes, and for a micro-batch
+REFERENCE_COPIES = 2  # its weights, and gradients, all zero; it has no optimizer
+SMALLEST = 64  # tokens of a micro-batch
+
+
+@dataclass(frozen=True, slots=True)
+class ModelShape:
+    """The sizes of a model that memory depends on."""
+
+    num_weights: int
+    num_layers: int
+    width: int
+    mlp_width: int
+    kv_width: int  # key-value heads x head size
+    vocabulary: int
+
+    @property
+    def joined_weights(self) -> int:
+        """Of query, key and value, and of gate and up, which are computed as one."""
+        qkv = self.width * (self.width + 2 * self.kv_width)
+        return self.num_layers * (qkv + 2 * self.width * self.mlp_width)
+
+    def adapter_weights(self, rank: int) -> int:
+        """Of adapters beside the seven linear layers of each block."""
+        sides = 2 * (2 * self.width) + 2 * (self.width + self.kv_width)
+        return rank * self.num_layers * (sides + 3 * (self.width + self.mlp_width))
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryEstimate:
+    """Peak memory in bytes, by what it is for. An estimate from shapes, not a measurement."""
+
+    weights: int  # with gradients, moments and copies in the compute precision
+    reference: int  # of the KL term; 0: the loss has none
+    activations: int
+    logits: int
+    cache: int
+
+    @property
+    def peak(self) -> int:
+        """Sampling and training take turns, so the larger of the two counts."""
+        return self.weights + self.reference + max(self.activations + self.logits, self.cache)
+
+
+def estimate_memory(
+    config: Config, shape: ModelShape, micro_batch_tokens: int = 0
+) -> MemoryEstimate:
+    """Peak memory of the local engine for the hungriest stage.
+
+    `micro_batch_tokens` in place of the config's, if it is given. Interpreter and libraries, some
+    300 MB, are not in it.
+    """
+    compute = 2 if config.model.dtype == "bfloat16" else FLOAT32
+    longest = max(s.max_prompt_tokens + s.max_completion_tokens for s in config.stage)
+    tokens = max(micro_batch_tokens or config.model.micro_batch_tokens, longest)
+    layer = (ACTIVATIONS_WIDTH * shape.width + ACTIVATIONS_MLP * shape.mlp_width) * compute
+    if config.model.gradient_checkpointing:  # the input of each layer, and one layer whole
+        per_token = shape.num_layers * shape.width * compute + layer
+    else:
+        per_token = shape.num_layers * layer
+    rows = min(
+        config.model.sampler_rows, max(s.problems_per_step * s.group_size for s in config.stage)
+    )
+    return MemoryEstimate(
+        weights=_weights(config, shape, compute),
+        reference=shape.num_weights * REFERENCE_COPIES * FLOAT32 if config.loss.kl_weight else 0,
+        activations=tokens * per_token,
+        logits=min(tokens * shape.vocabulary, MAX_LOGITS) * LOGIT_BYTES,
+        cache=2 * rows * longest * shape.num_layers * shape.kv_width * compute,
+    )
+
+
+def _weights(config: Config, shape: ModelShape, compute: int) -> int:
+    moments = MOMENTS[config.optimizer.moments]
+    rank = config.model.lora_rank
+    if rank:
+        trained = shape.adapter_weights(rank)
+        copies = WEIGHT_GRAPHS * shape.num_weights * compute
+        return shape.num_weights * compute + trained * (2 * FLOAT32 + moments) + copies
+    copied = shape.joined_weights if compute == FLOAT32 else shape.num_weights
+    embedding = shape.vocabulary * shape.width * FLOAT32  # its gradient, before it is added
+    return (
+        shape.num_weights * (2 * FLOAT32 + moments) + WEIGHT_GRAPHS * copied * compute + embedding
+    )
+
+
+def fitting_tokens(config: Config, shape: ModelShape, memory_bytes: int) -> int:
+    """The most `model.micro_batch_tokens`, a power of two, whose peak fits in so much memory.
+
+    Raises `ConfigError`, with what would need less, if not even a single row fits.
+    """
+    best = 0
+    tokens = SMALLEST
+    while estimate_memory(config, shape, tokens).peak <= memory_bytes and tokens <= 1 << 20:
+        best, tokens = tokens, 2 * tokens
+    if best:
+        return best
+    needed = estimate_memory(config, shape, SMALLEST).peak
+    savings = (
+        ("model.gradient_checkpointing=true", not config.model.gradient_checkpointing),
+        ("model.dtype=bfloat16", config.model.dtype == "float32"),
+        ("model.lora_rank=16", not config.model.lora_rank),
+        ("optimizer.moments=8bit", config.optimizer.moments == "float32"),
+        ("a smaller every_stage.max_completion_tokens", True),
+    )
+    raise ConfigError(
+        f"this needs {needed / 2**30:.1f} GiB, and there are {memory_bytes / 2**30:.1f}: try "
+        + ", ".join(name for name, is_open in savings if is_open)
+    )
+
+
+def shape_of(name: str) -> ModelShape:
+    """The shape of a model, without loading its weights. Raises `ModelError` if there is none."""
+    from srpo.engines.local.loading import read_shape
+
+    sizes: Mapping[str, int] = read_shape(name)
+    return ModelShape(**sizes)
