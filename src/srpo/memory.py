@@ -116,8 +116,10 @@ def fitting_tokens(config: Config, shape: ModelShape, memory_bytes: int) -> int:
         best, tokens = tokens, 2 * tokens
     if best:
         return best
-    needed = estimate_memory(config, shape, SMALLEST).peak
+    least = estimate_memory(config, shape, SMALLEST)
+    needed = least.peak
     savings = (
+        ("a smaller model.sampler_rows", least.cache > least.activations + least.logits),
         ("model.gradient_checkpointing=true", not config.model.gradient_checkpointing),
         ("model.dtype=bfloat16", config.model.dtype == "float32"),
         ("model.lora_rank=16", not config.model.lora_rank),

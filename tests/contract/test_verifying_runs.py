@@ -38,6 +38,7 @@ def config_of(folder: Path, rows: Sequence[Mapping[str, object]], **changes: Any
         {
             "sets": {"own": {"files": [str(path)], "bad_rows": "skip"}},
             "stage": [{**stage, **changes.pop("stage", {})}],
+            "probe": {"problems": 0},
             "evaluation": {"samples": 0},
             "checkpoint": {"every_steps": 1, "keep_last": 99},
             "selection": {"rule": "uniform"},
