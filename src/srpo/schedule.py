@@ -94,7 +94,7 @@ class Switch:
     def reason(self, progress: Progress) -> str | None:
         """Why the stage is over, as the end of a sentence; None while it goes on."""
         if self.steps is not None and progress.steps >= self.steps:
-            return f"its {self.steps} steps are done"
+            return f"its {self.steps} steps are done" if self.steps != 1 else "its step is done"
         if self.epochs is not None and progress.epochs >= self.epochs:
             return f"its {self.epochs} epochs are done"
         if self.plateau_steps is not None and progress.steps_since_best >= self.plateau_steps:

@@ -202,6 +202,8 @@ def _train_and_evaluate(s: Session, interrupts: Interrupts) -> str:
     ending = "" if interrupts.caught else _train_stages(s, interrupts)
     if ending:
         evaluate_last(s)
+        if s.state.policy_version == 0:
+            ending += " No weight was changed: no group of the whole run had a signal."
     return ending
 
 

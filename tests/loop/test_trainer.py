@@ -19,6 +19,7 @@ def test_a_run_without_any_signal_ends_with_a_sentence(tmp_path: Path, answers: 
     run = train(config_of(tmp_path), tmp_path / "r", watcher=notes, open_model=opener(answers))
     assert run.exit_code == 0
     assert "nothing more can be learned" in run.ending
+    assert run.ending.endswith("No weight was changed: no group of the whole run had a signal.")
     assert all(not figures.updated for figures in notes.steps)
     # 6 problems, 3 a step: 2 steps an epoch, and 3 idle epochs; an always-right engine drops all
     # but the floor of 3 after the first epoch, so that its later epochs are 1 step long

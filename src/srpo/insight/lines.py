@@ -110,7 +110,7 @@ class PlainLines:
         self._pace = Pace(stages, first_step)
         self._write(title)
         for plan in stages:
-            steps = "no fixed end" if plan.steps is None else f"{plan.steps} steps"
+            steps = "no fixed end" if plan.steps is None else in_steps(plan.steps)
             self._write(f"stage {plan.number}: {plan.name}, {steps}")
         if first_step > 1:
             self._write(f"going on at step {first_step}")
@@ -187,6 +187,11 @@ def evaluation_line(evaluation: Evaluation) -> str:
 def in_order(domains: Collection[Domain]) -> list[Domain]:
     """Domains in the order in which they are always shown."""
     return [d for d in DOMAIN_ORDER if d in domains]
+
+
+def in_steps(count: int) -> str:
+    """Such as `1 step`, `2 steps`."""
+    return f"{count} step" if count == 1 else f"{count} steps"
 
 
 def number(value: float | None) -> str:

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from srpo.config import Config
 from srpo.config_files import LoadedConfig, settings_of
-from srpo.insight.lines import short
+from srpo.insight.lines import in_steps, short
 from srpo.memory import estimate_memory, fitting_tokens, shape_of
 from srpo.plan import StageOutline, most_of, outline
 from srpo.problem_sets import load_sets
@@ -38,9 +38,8 @@ def print_plan(
     for line in _said_of_rounds(config):
         console.print(Text(line), soft_wrap=True)
     held = {name: len(problems) for name, problems in sets.test.items() if problems}
-    console.print(
-        Text(f"held out: {_places(held) or 'none'}; {config.evaluation.samples} samples of each")
-    )
+    each = f"; {config.evaluation.samples} samples of each" if held else ""
+    console.print(Text(f"held out: {_places(held) or 'none'}{each}"))
     shape = shape_of(config.model.name)
     memory = estimate_memory(config, shape)
     reference = f"reference model {_mib(memory.reference)}; " if memory.reference else ""
@@ -70,7 +69,7 @@ def _stages_table(config: Config, stages: Sequence[StageOutline]) -> Table:
             f"{number} {stage.name}",
             ", ".join(f"{name} {count}" for name, count in stage.problems.items()),
             f"{_places(stage.places)} x {config.stage[number - 1].group_size} rollouts",
-            f"{stage.steps_per_epoch} steps",
+            in_steps(stage.steps_per_epoch),
             f"<= {stage.steps}",
             f"<= {short(most.rollouts)}",
             f"<= {short(most.tokens)}",
