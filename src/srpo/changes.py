@@ -25,6 +25,8 @@ MAY_CHANGE = (
     "model.threads",
     "model.micro_batch_tokens",
     "model.sampler_rows",
+    "model.gradient_checkpointing",
+    "probe.problems",
 )
 ROUNDING = ("model.*",)  # of those, what may change the last bits of a sum
 SHOWN = 4  # names of a long list
