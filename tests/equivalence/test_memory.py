@@ -73,14 +73,15 @@ def measured(shape: dict[str, Any], tokens: int, *, checkpointing: bool) -> dict
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc and ru_maxrss in KiB")
+@pytest.mark.slow  # half a minute each
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize(
     ("name", "tokens", "checkpointing"),
     [
         ("large vocabulary", 1024, False),
-        pytest.param("deep", 2048, False, marks=pytest.mark.slow),
-        pytest.param("deep", 2048, True, marks=pytest.mark.slow),
-        pytest.param("wide", 2048, False, marks=pytest.mark.slow),
+        ("deep", 2048, False),
+        ("deep", 2048, True),
+        ("wide", 2048, False),
     ],
 )
 def test_the_peak_is_foretold_within_15_percent(
