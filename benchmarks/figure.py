@@ -8,8 +8,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from srpo.comparison.comparing import rate_choices
 from srpo.comparison.plan import load_comparison
-from srpo.comparison.results import choose_rate, read_arm
+from srpo.comparison.results import read_arm
 from srpo.finish import notes_of
 from srpo.insight.comparison_figure import draw_comparison
 
@@ -27,12 +28,9 @@ def main() -> None:
     unknown = set(given.arms) - {arm.name for arm in arms}
     if unknown:
         parser.error(f"no such arm: {', '.join(sorted(unknown))}")
-    figures = []
-    for arm in arms:
-        choice = choose_rate(comparison, arm) if comparison.plan.learning_rate else None
-        figures.append(read_arm(comparison, arm, choice.chosen if choice else None))
+    rates = {name: choice.chosen for name, choice in rate_choices(comparison).items()}
     draw_comparison(
-        figures,
+        [read_arm(comparison, arm, rates.get(arm.name)) for arm in arms],
         comparison.baseline.name,
         comparison.plan.evaluation.targets,
         [given.picture],

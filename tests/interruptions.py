@@ -6,6 +6,7 @@ through it, or after it. All are reached through what `train` takes: watcher, en
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sqlite3
@@ -173,6 +174,11 @@ def finish(config: Config, out: Path) -> Run:
     if not (out / "config.toml").exists():
         return train(config, out, open_model=opener([RIGHT, WRONG]))
     return train(resume=out, open_model=opener([RIGHT, WRONG]))
+
+
+def disk_full() -> None:
+    """What a moment does on a disk that takes no more."""
+    raise OSError(errno.ENOSPC, "full")
 
 
 class Once:

@@ -104,7 +104,7 @@ def write_checkpoint(
 def checkpoints_of(run: RunDirectory) -> list[Path]:
     """Folders with the name of a checkpoint, oldest first; whole, if nobody damaged them.
 
-    None if the folder of all is not there. Raises `RunDirectoryError` if it cannot be read.
+    Empty if the folder of all is not there. Raises `RunDirectoryError` if it cannot be read.
     """
     try:
         folders = [path for path in run.checkpoints.iterdir() if NAME.fullmatch(path.name)]

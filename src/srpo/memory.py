@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from srpo.config import Config
+from srpo.engines import MAX_LOGITS
 from srpo.errors import ConfigError
 
 FLOAT32 = 4  # bytes
@@ -18,7 +19,6 @@ MOMENTS = {"float32": 8, "8bit": 2}  # bytes of a trained weight's two
 ACTIVATIONS_WIDTH = 10
 ACTIVATIONS_MLP = 4
 LOGIT_BYTES = 18  # of an entry at the peak: logits, scaled ones, exponentials, gradients
-MAX_LOGITS = 1 << 25  # entries that exist at once (engines.local.decoder)
 WEIGHT_GRAPHS = 2  # copies in the compute precision: for shared prefixes, and for a micro-batch
 REFERENCE_COPIES = 2  # its weights, and gradients, all zero; it has no optimizer
 SMALLEST = 64  # tokens of a micro-batch

@@ -91,13 +91,12 @@ class Prompter:
     def _notes(self, own: Sequence[int]) -> tuple[str, ...]:
         named = self._tokenizer.convert_ids_to_tokens
         more = [token for token in self.stop_ids if token not in own]
-        said = []
-        if more:
-            said.append(
-                f"the tokenizer ends an answer with {' or '.join(named(list(own)))}, the model's "
-                f"config with {' or '.join(named(more))}: either one ends it here"
-            )
-        return tuple(said)
+        if not more:
+            return ()
+        return (
+            f"the tokenizer ends an answer with {' or '.join(named(list(own)))}, the model's "
+            f"config with {' or '.join(named(more))}: either one ends it here",
+        )
 
     def _stop_ids(self) -> tuple[int, ...]:
         ids = [self._tokenizer.eos_token_id]

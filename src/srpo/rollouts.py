@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from srpo.config import StageConfig
 from srpo.engines import Engine
 from srpo.prompts import Prompter
 from srpo.types import Draft, Group, Problem, Request, Rollout, Sample, Sampling
@@ -51,6 +52,17 @@ def draw_requests(
             rollouts = tuple(_rollout(prompter, sample, group.prefix) for sample in samples)
             groups[group.problem.id] = replace(group, rollouts=rollouts)
     return [groups[request.problem.id] for request in requests]
+
+
+def stage_sampling(stage: StageConfig, stop_ids: tuple[int, ...], seed: int) -> Sampling:
+    """How a stage draws, without drafts."""
+    return Sampling(
+        max_tokens=stage.max_completion_tokens,
+        stop_ids=stop_ids,
+        seed=seed,
+        temperature=stage.temperature,
+        top_p=stage.top_p,
+    )
 
 
 def joined(groups: Sequence[Group], more: Sequence[Group]) -> list[Group]:

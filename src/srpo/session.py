@@ -26,11 +26,11 @@ from srpo.prompts import Prompter
 from srpo.rewards import Grader
 from srpo.rewards.math.second_opinion import second_opinions
 from srpo.rewards.opinion_sample import opinion_row, questions
-from srpo.rollouts import sample_groups
+from srpo.rollouts import sample_groups, stage_sampling
 from srpo.rundir import RunDirectory, check_space
 from srpo.selection import Selection
 from srpo.selection.rule import Resampled, Tally
-from srpo.types import Group, Sampling
+from srpo.types import Group
 from srpo.watcher import Watcher
 
 _History = list[dict[str, tuple[int, int]]]  # by epoch: problem -> (correct, gradable)
@@ -227,13 +227,7 @@ def _probe(
 
     def draw(part: Part, seed: int) -> list[Group]:
         stage = part.stage
-        how = Sampling(
-            max_tokens=stage.max_completion_tokens,
-            stop_ids=prompter.stop_ids,
-            seed=seed,
-            temperature=stage.temperature,
-            top_p=stage.top_p,
-        )
+        how = stage_sampling(stage, prompter.stop_ids, seed)
         watcher.phase(f"probing {part.set_name}")
         groups = sample_groups(engine, prompter, part.problems, stage.group_size, how, 0)
         return _grade(grader, prompter, config, groups, stage)

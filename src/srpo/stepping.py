@@ -12,7 +12,7 @@ from srpo.config import StageConfig
 from srpo.drafts import DRAFT_TOP_K
 from srpo.health import check_together, count_skipped, gaps_between
 from srpo.recording import Update, timed
-from srpo.rollouts import derive_seed, draw_requests, joined
+from srpo.rollouts import derive_seed, draw_requests, joined, stage_sampling
 from srpo.selection import Selection
 from srpo.session import Session
 from srpo.types import Adam, Clip, Datum, Group, Request, Sampling
@@ -134,12 +134,8 @@ def _adam(s: Session, rate: float) -> Adam:
 
 def sampling_of(s: Session, stage: StageConfig, *purpose: object) -> Sampling:
     """How a stage draws; the seed is named by what the draw is for."""
-    return Sampling(
-        max_tokens=stage.max_completion_tokens,
-        stop_ids=s.prompter.stop_ids,
-        seed=derive_seed(s.config.seed, *purpose),
-        temperature=stage.temperature,
-        top_p=stage.top_p,
+    return replace(
+        stage_sampling(stage, s.prompter.stop_ids, derive_seed(s.config.seed, *purpose)),
         draft_top_k=0 if s.drafts is None else DRAFT_TOP_K,
         lenience=s.config.reuse.lenience,
     )

@@ -17,7 +17,7 @@ from srpo.errors import ConfigError, FaultError, RunDirectoryError, SrpoError
 from srpo.rundir import RunDirectory
 from srpo.rundir.attempts import attempts_of
 from srpo.trainer import Machine, Run, train
-from tests.interruptions import Once, Writes
+from tests.interruptions import Once, Writes, disk_full
 from tests.short_runs import RIGHT, WRONG, Notes, config_of, opener
 
 
@@ -26,10 +26,14 @@ def trained(folder: Path, **changes: Any) -> Run:
     return train(config, folder / "r", open_model=opener([RIGHT, WRONG]))
 
 
-def resumed(run: Run, *settings: Setting) -> tuple[Run, list[str]]:
+def resumed(run: Run, *settings: Setting, machine: Machine | None = None) -> tuple[Run, list[str]]:
     notes = Notes()
     again = train(
-        resume=run.directory, settings=settings, watcher=notes, open_model=opener([RIGHT, WRONG])
+        resume=run.directory,
+        settings=settings,
+        watcher=notes,
+        open_model=opener([RIGHT, WRONG]),
+        machine=machine,
     )
     return again, notes.notes
 
@@ -58,15 +62,10 @@ def test_a_run_that_is_over_goes_on_when_it_is_given_more_steps(tmp_path: Path) 
 def test_a_run_that_is_extended_sets_the_report_of_its_old_end_aside(tmp_path: Path) -> None:
     run = trained(tmp_path)
     report = (run.directory / "report.txt").read_bytes()
-    fault = Once("before append metrics.jsonl", lambda: (_ for _ in ()).throw(OSError(28, "full")))
+    fault = Once("before append metrics.jsonl", disk_full)
     more = Setting("stage.1.steps", "--set", 4)
     with pytest.raises(FaultError):
-        train(
-            resume=run.directory,
-            settings=[more],
-            open_model=opener([RIGHT, WRONG]),
-            machine=Machine(disk=Writes(fault)),
-        )
+        resumed(run, more, machine=Machine(disk=Writes(fault)))
     aside = run.directory / "set_aside" / "attempt_001"
     assert (aside / "report.txt").read_bytes() == report and (aside / "curve.png").is_file()
     assert not (run.directory / "report.txt").exists()
@@ -158,14 +157,9 @@ def test_more_steps_are_made_though_the_attempt_that_asked_for_them_was_killed(
     tmp_path: Path,
 ) -> None:
     run = trained(tmp_path)
-    fault = Once("before append metrics.jsonl", lambda: (_ for _ in ()).throw(OSError(28, "full")))
+    fault = Once("before append metrics.jsonl", disk_full)
     with pytest.raises(FaultError):
-        train(
-            resume=run.directory,
-            settings=[Setting("stage.1.steps", "--set", 4)],
-            open_model=opener([RIGHT, WRONG]),
-            machine=Machine(disk=Writes(fault)),
-        )
+        resumed(run, Setting("stage.1.steps", "--set", 4), machine=Machine(disk=Writes(fault)))
     again, _ = resumed(run)
     assert again.finished
     assert [row["step"] for row in RunDirectory(run.directory).read_metrics()] == [1, 2, 3, 4]

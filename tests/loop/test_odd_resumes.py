@@ -19,7 +19,7 @@ from srpo.doctor import Grade, examine
 from srpo.errors import ConfigError, FaultError, RunDirectoryError
 from srpo.rundir import RunDirectory
 from srpo.trainer import Machine, train
-from tests.interruptions import Once, Writes
+from tests.interruptions import Once, Writes, disk_full
 from tests.loop.test_going_on import resumed, trained
 from tests.short_runs import RIGHT, WRONG, config_of, opener
 
@@ -44,15 +44,10 @@ def test_checkpoints_that_cannot_be_seen_are_not_taken_for_none(tmp_path: Path) 
 def test_an_extension_that_fails_as_it_begins_is_gone_on_with(tmp_path: Path, moment: str) -> None:
     run = trained(tmp_path)
     report = (run.directory / "report.txt").read_bytes()
-    fault = Once(moment, lambda: (_ for _ in ()).throw(OSError(28, "full")))
+    fault = Once(moment, disk_full)
     more = Setting("stage.1.steps", "--set", 4)
     with pytest.raises(FaultError, match="go on with srpo train --resume"):
-        train(
-            resume=run.directory,
-            settings=[more],
-            open_model=opener([RIGHT, WRONG]),
-            machine=Machine(disk=Writes(fault)),
-        )
+        resumed(run, more, machine=Machine(disk=Writes(fault)))
     assert fault.came and (run.directory / "report.txt").read_bytes() == report
     written = moment != "before write config.toml"
     steps = [row["step"] for row in RunDirectory(resumed(run)[0].directory).read_metrics()]
@@ -140,7 +135,7 @@ def test_a_token_budget_made_smaller_than_what_was_spent_reads_the_test_at_the_e
 
     def full(moment: str) -> None:
         if moment == "before append metrics.jsonl" and next(third) == "2":
-            raise OSError(28, "full")
+            disk_full()
 
     with pytest.raises(FaultError):
         train(

@@ -12,7 +12,7 @@ from srpo.errors import ConfigError, FaultError
 from srpo.history import Ledger
 from srpo.rundir import RunDirectory
 from srpo.trainer import Machine
-from tests.interruptions import Once, Writes
+from tests.interruptions import Once, Writes, disk_full
 from tests.short_runs import RIGHT, WRONG, Notes, config_of, opener
 
 PROBE: dict[str, Any] = {"probe": {"problems": 2}, "stage": {"epochs": 1}}
@@ -48,7 +48,7 @@ def test_a_run_that_can_learn_nothing_is_refused_and_leaves_nothing(tmp_path: Pa
 def test_a_run_killed_as_it_began_tells_the_same_when_it_goes_on(tmp_path: Path) -> None:
     config = config_of(tmp_path, **PROBE)
     whole = train(config, tmp_path / "whole", open_model=opener([RIGHT, WRONG]))
-    full = Once("before append metrics.jsonl", lambda: (_ for _ in ()).throw(OSError(28, "full")))
+    full = Once("before append metrics.jsonl", disk_full)
     machine = Machine(disk=Writes(full))
     with pytest.raises(FaultError):
         train(config, tmp_path / "r", open_model=opener([RIGHT, WRONG]), machine=machine)

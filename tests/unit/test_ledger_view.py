@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -18,19 +17,8 @@ from srpo.insight.preview_view import print_preview
 from srpo.selection.resampling import resample
 from srpo.selection.rule import Decision, Resampled
 from srpo.types import Verdict
-from tests.factories import code_problem, group, math_problem, rollout
-
-EASY = math_problem("What is 2 + 2?", "4", id="aa01")
-HARD = math_problem("What is 9 * 9?", "81", id="bb01")
-CODE = code_problem(id="cc01")
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    with Ledger(tmp_path / "ledger.sqlite") as opened:
-        opened.add_problems("math", [EASY, HARD])
-        opened.add_problems("code", [CODE])
-        yield opened
+from tests.factories import group, math_problem, rollout
+from tests.ledgers import CODE, EASY, HARD
 
 
 def shown(ledger: Ledger, width: int = 80) -> list[str]:

@@ -89,7 +89,7 @@ def rewrite_results(path: Path, out: Path | None, stream: TextIO) -> None:
 
 def write_results(comparison: Comparison, failed: list[str], stream: TextIO) -> None:
     """Read every finished run, write the result files, and print the tables."""
-    choices = _choices(comparison)
+    choices = rate_choices(comparison)
     rates = {name: choice.chosen for name, choice in choices.items()}
     notes = notes_of(comparison.arms[0].config)
     if source_changed(comparison):
@@ -131,7 +131,8 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if linux else os.cpu_count() or 1
 
 
-def _choices(comparison: Comparison) -> dict[str, RateChoice]:
+def rate_choices(comparison: Comparison) -> dict[str, RateChoice]:
+    """By arm: the rate that its runs so far choose; none where the plan chooses no rates."""
     if comparison.plan.learning_rate is None:
         return {}
     found = {arm.name: choose_rate(comparison, arm) for arm in comparison.arms}

@@ -19,6 +19,7 @@ Drafts: TypeAlias = Sequence[Sequence[Draft | None]]  # of each prompt, for its 
 # A draft notes the fewest likely tokens that reach this mass together (at most draft_top_k): what
 # is left is what a verification loses at a place, and most places need one or two tokens.
 DRAFT_MASS = 0.9999
+MAX_LOGITS = 1 << 25  # entries of a [tokens, vocabulary] table that may exist at once
 
 
 def check_drafts(drafts: Drafts, num_prompts: int, n: int) -> None:

@@ -16,11 +16,11 @@ import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from srpo.engines import MAX_LOGITS
 from srpo.engines.local.adapters import bias_of, weight_of
 
 FAMILIES = frozenset({"llama", "mistral", "qwen2", "qwen3"})
 PLAIN_ROPE = frozenset({"default", "linear", "llama3", "yarn"})
-MAX_LOGITS = 1 << 25  # entries of a [tokens, vocabulary] table that may exist at once
 
 KeyValue = tuple[Tensor, Tensor]  # keys and values of one layer, each [B, K, T, D]
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]

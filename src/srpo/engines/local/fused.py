@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor
 
+from srpo.engines import MAX_LOGITS
 from srpo.engines.local.decoder import (
-    MAX_LOGITS,
     Decoder,
     KeyValue,
     Weights,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from srpo.engines.local.decoder import MAX_LOGITS
+from srpo.engines import MAX_LOGITS
 from srpo.engines.local.network import Look, Row
 
 
