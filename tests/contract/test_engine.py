@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,14 +46,12 @@ def tiny_model(kind: str, **changed: Any) -> Any:
     else:
         config = AutoConfig.for_model(
             kind,
-            hidden_size=16,
             intermediate_size=24,
             num_hidden_layers=2,
             num_attention_heads=4,
             num_key_value_heads=2,
-            head_dim=8,
             tie_word_embeddings=kind == "qwen3",
-            **sizes,
+            **{"hidden_size": 16, "head_dim": 8, **sizes},
         )
     model = AutoModelForCausalLM.from_config(config)
     with torch.no_grad():  # far from uniform, so that a wrong logprob shows
@@ -76,6 +74,23 @@ def local(kind: str, *, lora_rank: int = 0, **how: Any) -> Callable[[Path], Engi
     return make
 
 
+def with_vllm(kind: str, *, lora_rank: int = 0) -> Callable[[Path], Engine]:
+    def make(folder: Path) -> Engine:
+        import torch
+
+        from srpo.engines.local import LocalEngine
+        from srpo.engines.local.adapters import add_adapters
+        from srpo.engines.local.vllm_sampling import VllmSampler
+
+        model = tiny_model(kind, hidden_size=128, head_dim=32)  # vLLM's smallest head on a CPU
+        if lora_rank:
+            add_adapters(model, lora_rank, seed=3)
+        sampler = VllmSampler(model, torch.float32, rows=5, longest=16, cache_gib=0.05)
+        return LocalEngine(model, folder, micro_batch_tokens=16, sampler=sampler)
+
+    return make
+
+
 MAKERS: dict[str, Callable[[Path], Engine]] = {
     "scripted": scripted,
     "llama": local("llama"),
@@ -87,11 +102,31 @@ MAKERS: dict[str, Callable[[Path], Engine]] = {
     "phi, adapters": local("phi", lora_rank=4),  # through transformers
     "llama, adapters, checkpointed": local("llama", lora_rank=4, gradient_checkpointing=True),
 }
+VLLM_MAKERS = {
+    "vllm, llama": with_vllm("llama"),
+    "vllm, qwen3, tied": with_vllm("qwen3"),
+    "vllm, qwen2, adapters": with_vllm("qwen2", lora_rank=4),
+}
+VLLM_MARKS = (  # seconds to open each; its import opens sockets, and warns
+    pytest.mark.slow,
+    pytest.mark.enable_socket,
+    pytest.mark.timeout(600),
+    pytest.mark.filterwarnings("ignore"),
+)
 
 
-@pytest.fixture(params=MAKERS)
-def make(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Engine]:
-    return lambda: MAKERS[request.param](tmp_path)
+@pytest.fixture(params=[*MAKERS, *(pytest.param(name, marks=VLLM_MARKS) for name in VLLM_MAKERS)])
+def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], Engine]]:
+    if request.param in VLLM_MAKERS:
+        pytest.importorskip("vllm", reason="vLLM is not installed; see docs/vllm.md")
+    made: list[Engine] = []  # held to the test's end: the vLLM that is dropped closes all others
+
+    def make_one() -> Engine:
+        made.append({**MAKERS, **VLLM_MAKERS}[request.param](tmp_path))
+        return made[-1]
+
+    yield make_one
+    made.clear()
 
 
 def datum(prompt: tuple[int, ...], sample: Sample, advantage: float, shift: float = 0.0) -> Datum:

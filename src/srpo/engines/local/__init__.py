@@ -26,7 +26,7 @@ from srpo.engines.local.learning import accumulate
 from srpo.engines.local.loading import load_weights_into, network_of
 from srpo.engines.local.network import AnyNetwork
 from srpo.engines.local.optimizing import Optimizer, Precision
-from srpo.engines.local.sampling import draw
+from srpo.engines.local.sampling import OwnSampler, Sampler
 from srpo.errors import ModelError
 from srpo.types import Adam, Clip, Datum, Sample, Sampling
 
@@ -37,8 +37,8 @@ ADAPTER_FILE = "adapter.safetensors"
 class LocalEngine:
     """The five verbs on one transformers model.
 
-    `folder` is where `save` writes. Sampler and trainer compute in the same `dtype` on the same
-    weights, so there is never a stale sampler.
+    `folder` is where `save` writes. Its own sampler computes in the same `dtype` on the same
+    weights as the trainer, so it is never stale; another one is told when they change.
     """
 
     def __init__(
@@ -51,19 +51,22 @@ class LocalEngine:
         sampler_rows: int = 512,
         gradient_checkpointing: bool = False,
         moments: Precision = "float32",
+        sampler: Sampler | None = None,
     ) -> None:
         """`gradient_checkpointing`: layers compute their activations twice and keep none.
+
+        `sampler` draws in place of the engine's own, for which `sampler_rows` is meant.
 
         Raises `ModelError` if that, or `moments`, cannot be had for this model.
         """
         self.model = model
         self._folder = folder
         self._micro_batch_tokens = micro_batch_tokens
-        self._sampler_rows = sampler_rows
-        self._device: torch.device = next(model.parameters()).device
         self._network: AnyNetwork = network_of(
             model, dtype, gradient_checkpointing=gradient_checkpointing
         )
+        device = next(model.parameters()).device
+        self._sampler = sampler or OwnSampler(self._network, sampler_rows, device)
         self._adapted = has_adapters(model)
         trained = {name: w for name, w in model.named_parameters() if w.requires_grad}
         self._optimizer = Optimizer(trained, moments)
@@ -77,8 +80,7 @@ class LocalEngine:
         drafts: Drafts | None = None,
     ) -> list[list[Sample]]:
         """See `Engine.sample`."""
-        generator = torch.Generator(device=self._device).manual_seed(how.seed)
-        return draw(self._network, prompts, n, how, self._sampler_rows, generator, drafts)
+        return self._sampler.sample(prompts, n, how, drafts)
 
     def forward_backward(self, data: Sequence[Datum], clip: Clip) -> list[list[float]]:
         """See `Engine.forward_backward`."""
@@ -89,6 +91,7 @@ class LocalEngine:
     def optim_step(self, how: Adam) -> dict[str, float]:
         """See `Engine.optim_step`. Parameters without a gradient stay as they are."""
         norm = self._optimizer.step(how) if self._finite else math.nan
+        self._sampler.weights_changed()
         self._clear()
         return {"grad_norm": norm}
 
@@ -120,6 +123,7 @@ class LocalEngine:
             load_adapters_into(self.model, load_file(folder / ADAPTER_FILE), str(folder))
         else:
             load_weights_into(self.model, folder)
+        self._sampler.weights_changed()
         self._clear()
         if not (folder / OPTIMIZER_FILE).is_file():
             raise ModelError(f"{folder}: {OPTIMIZER_FILE} is missing; not a checkpoint of srpo")

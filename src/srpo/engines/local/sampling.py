@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -15,6 +16,48 @@ from srpo.engines.local.verifying import Verification
 from srpo.types import Draft, Sample, Sampling
 
 KEEP_FRAC = 0.8  # finished rows are taken out once fewer than this share is still running
+
+
+class Sampler(Protocol):
+    """What draws a local engine's completions, always from the newest weights."""
+
+    def sample(
+        self,
+        prompts: Sequence[Sequence[int]],
+        n: int,
+        how: Sampling,
+        drafts: Drafts | None = None,
+    ) -> list[list[Sample]]:
+        """See `Engine.sample`."""
+        ...
+
+    def weights_changed(self) -> None:
+        """The trainer's weights are others than at the last draw."""
+        ...
+
+
+class OwnSampler:
+    """Draws with the trainer's own network, so there is nothing to hand over."""
+
+    def __init__(self, network: AnyNetwork, max_rows: int, device: torch.device) -> None:
+        """At most `max_rows` completions are drawn side by side."""
+        self._network = network
+        self._max_rows = max_rows
+        self._device = device
+
+    def sample(
+        self,
+        prompts: Sequence[Sequence[int]],
+        n: int,
+        how: Sampling,
+        drafts: Drafts | None = None,
+    ) -> list[list[Sample]]:
+        """See `Engine.sample`."""
+        generator = torch.Generator(device=self._device).manual_seed(how.seed)
+        return draw(self._network, prompts, n, how, self._max_rows, generator, drafts)
+
+    def weights_changed(self) -> None:
+        """They are the same tensors."""
 
 
 def draw(
