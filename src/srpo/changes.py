@@ -25,6 +25,7 @@ MAY_CHANGE = (
     "model.threads",
     "model.micro_batch_tokens",
     "model.sampler_rows",
+    "model.sampler_cache_gib",
     "model.gradient_checkpointing",
     "probe.problems",
 )

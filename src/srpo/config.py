@@ -38,7 +38,13 @@ class ModelConfig(Section):
     micro_batch_tokens: Positive = Field(
         1024, description="tokens that go through the model at once in training; more on a GPU"
     )
+    sampler: Literal["own", "vllm"] = Field(
+        "own", description="what draws completions; vllm has its own copy of the weights"
+    )
     sampler_rows: Positive = Field(512, description="completions that are drawn side by side")
+    sampler_cache_gib: float = Field(
+        4.0, gt=0, description="memory for keys and values of vllm (own takes what it needs)"
+    )
     lora_rank: NotNegative = Field(
         0, description="train adapters of this rank beside frozen weights (LoRA); 0: all weights"
     )
@@ -183,6 +189,11 @@ class LossConfig(Section):
     kl_weight: float = Field(
         0.0, ge=0, description="of the distance from the first weights, token by token (0: none)"
     )
+    importance_cap: float = Field(
+        0.0,
+        ge=0,
+        description="weigh tokens by trainer over sampler probability, at most this; 0: not (ours)",
+    )
     subset: NotNegative = Field(
         0, description="train on so many rollouts of a group, the most varied (PODS); 0: on all"
     )
@@ -197,6 +208,11 @@ class LossConfig(Section):
     def _subset_of_two(self) -> Self:
         if self.subset == 1:
             raise ValueError("subset must be 0 or at least 2: one rollout has no advantage")
+        if 0 < self.importance_cap < 1:
+            raise ValueError(
+                f"importance_cap is {self.importance_cap:g}; it must be 0 or at least 1, or even "
+                "tokens on which sampler and trainer agree would be cut"
+            )
         return self
 
 
@@ -302,11 +318,20 @@ class Config(Section):
                         f"(known: {known})"
                     )
             self._group_fits(number, stage)
+            if self.model.sampler == "vllm" and stage.top_p < 1:
+                raise ValueError(
+                    f'stage.{number}.top_p is {stage.top_p:g}, and model.sampler = "vllm" gives '
+                    "logprobs of the whole distribution only at 1"
+                )
             if stage.reward.overlong == "soft" and not self.loss.count_truncated:
                 raise ValueError(
                     f'stage.{number}.reward.overlong = "soft" does nothing to truncated answers '
                     "where loss.count_truncated = false gives them no advantage; take back one"
                 )
+        if self.model.sampler == "vllm" and self.reuse.drafts:
+            raise ValueError(
+                'model.sampler = "vllm" cannot verify drafts; set reuse.drafts = false'
+            )
         if self.evaluation.test == "at-token-budget" and not self.budget.tokens:
             raise ValueError('evaluation.test = "at-token-budget" needs budget.tokens; set it')
         return self

@@ -54,6 +54,7 @@ class StepFigures:
     seconds: dict[str, float]  # of each phase of the step
     fates: dict[str, int] = field(default_factory=dict)  # tokens, by the names of metrics.jsonl
     budget_share: float | None = None  # of the run's budget that is spent; None: it has none
+    importance_capped_frac: float | None = None  # of trained tokens; None: no weights were used
 
     @property
     def step_s(self) -> float:
@@ -84,6 +85,7 @@ class StepFigures:
             "update/grad_norm": self.grad_norm,
             "update/logprob_gap": self.logprob_gap,
             "update/mean_logprob_gap": self.mean_logprob_gap,
+            "update/importance_capped_frac": self.importance_capped_frac,
             "update/skipped_count": self.skipped,
             "update/learning_rate": self.learning_rate,
             "history/kept_problems": self.kept,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 
 from srpo.account import Decided, Drawn, account_of, saved_by_resampling
@@ -46,6 +47,7 @@ def write_report(run: RunDirectory, config: Config, state: RunState, ledger: Led
         "rollouts": state.total_rollouts,
         "generated_tokens": state.total_tokens,
         "groups_with_signal": _signal_share(rows),
+        "sampler_gap_nats": _sampler_gap(rows),
         "problems_drawn": drawn,
         "problems_never_solved": never,
         "second_opinions": {
@@ -102,3 +104,12 @@ def _signal_share(rows: Sequence[Row]) -> float | None:
     groups = sum(row["all/groups"] or 0 for row in rows)
     signal = sum((row["all/groups"] or 0) * (row["all/signal_frac"] or 0.0) for row in rows)
     return signal / groups if groups else None
+
+
+def _sampler_gap(rows: Sequence[Row]) -> dict[str, float] | None:
+    """By how much sampler and trainer disagreed on drawn tokens; None without an update."""
+    means = [gap for row in rows if (gap := row.get("update/mean_logprob_gap")) is not None]
+    largest = [gap for row in rows if (gap := row.get("update/logprob_gap")) is not None]
+    if not means or not largest:
+        return None
+    return {"mean": math.fsum(means) / len(means), "largest": max(largest)}

@@ -82,12 +82,18 @@ def estimate_memory(
     rows = min(
         config.model.sampler_rows, max(s.problems_per_step * s.group_size for s in config.stage)
     )
+    cache = 2 * rows * longest * shape.num_layers * shape.kv_width * compute
+    weights = _weights(config, shape, compute)
+    if config.model.sampler == "vllm":  # it holds its copy and its cache while training goes on
+        untied = shape.num_weights + shape.vocabulary * shape.width
+        weights += untied * compute + int(config.model.sampler_cache_gib * (1 << 30))
+        cache = 0
     return MemoryEstimate(
-        weights=_weights(config, shape, compute),
+        weights=weights,
         reference=shape.num_weights * REFERENCE_COPIES * FLOAT32 if config.loss.kl_weight else 0,
         activations=tokens * per_token,
         logits=min(tokens * shape.vocabulary, MAX_LOGITS) * LOGIT_BYTES,
-        cache=2 * rows * longest * shape.num_layers * shape.kv_width * compute,
+        cache=cache,
     )
 
 

@@ -26,6 +26,7 @@ class Update:
     logprob_gap: float | None = None  # largest |trainer - sampler| logprob of a trained token
     mean_logprob_gap: float | None = None
     skipped: int = 0  # updates whose numbers were not finite
+    importance_capped_frac: float | None = None  # of trained tokens; None: no weights were used
 
 
 @contextmanager
@@ -155,4 +156,5 @@ def _figures(
         seconds=seconds,
         fates=fate_metrics(groups),
         budget_share=share_spent(s.budget_accounts),
+        importance_capped_frac=update.importance_capped_frac,
     )

@@ -204,7 +204,11 @@ def _open_session(
     if config.reuse.drafts:
         session.drafts = DraftStore()
     if config.loss.kl_weight:
-        session.reference = open_model(config, RunDirectory(root).checkpoints).engine
+        # it draws nothing, so it needs no sampler beside its weights
+        own = config.model_copy(
+            update={"model": config.model.model_copy(update={"sampler": "own"})}
+        )
+        session.reference = open_model(own, RunDirectory(root).checkpoints).engine
     probe_notes = run.read_environment().get("probe", {}).get("said", ())
     session.opening = [
         *(("problems", note) for note in sets.notes),

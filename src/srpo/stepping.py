@@ -6,11 +6,14 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import islice
+from typing import TypeAlias
 
 from srpo.batching import kl_terms, probes, training_data
 from srpo.config import StageConfig
 from srpo.drafts import DRAFT_TOP_K
 from srpo.health import check_together, count_skipped, gaps_between
+from srpo.importance import corrected, untrained
 from srpo.recording import Update, timed
 from srpo.rollouts import derive_seed, draw_requests, joined, stage_sampling
 from srpo.selection import Selection
@@ -77,13 +80,18 @@ def update(s: Session, stage: StageConfig, groups: Sequence[Group]) -> Update:
         s.tell("no_signal", f"step {s.state.step + 1}: no group had a signal; no update")
         return Update(rate)
     clip = Clip(s.config.loss.clip_low, s.config.loss.clip_high)
-    updates = batches * config.passes
     norms: list[float] = []
     skipped: list[Group] = []
     gaps: list[float] = []
+    capped: float | None = None
+    if s.config.loss.importance_cap:
+        batches, gaps, capped = _corrected(s, groups, batches, clip)
+    updates = batches * config.passes
     for number, (part, data) in enumerate(updates):
         logprobs = s.engine.forward_backward(data, clip)
-        if number == 0:  # later ones are meant to differ: the policy has moved on
+        if (
+            number == 0 and capped is None
+        ):  # later ones are meant to differ: the policy has moved on
             gaps = gaps_between(data, logprobs)
             check_together(s, groups, gaps)
         norm = s.engine.optim_step(_adam(s, _learning_rate(s, stage)))["grad_norm"]
@@ -100,7 +108,27 @@ def update(s: Session, stage: StageConfig, groups: Sequence[Group]) -> Update:
         logprob_gap=max(finite, default=None),
         mean_logprob_gap=math.fsum(finite) / len(finite) if finite else None,
         skipped=len(updates) - len(norms),
+        importance_capped_frac=capped,
     )
+
+
+Batch: TypeAlias = tuple[Sequence[Group], list[Datum]]  # what an update is made of
+
+
+def _corrected(
+    s: Session, groups: Sequence[Group], batches: Sequence[Batch], clip: Clip
+) -> tuple[list[Batch], list[float], float]:
+    """The batches with importance weights, all gaps, and the share of tokens at the cap.
+
+    Costs a pass of the trainer over all of them before the first update.
+    """
+    data = [datum for _, part in batches for datum in part]
+    logprobs = s.engine.forward_backward(untrained(data), clip)
+    gaps = gaps_between(data, logprobs)
+    check_together(s, groups, gaps)
+    rows, capped = corrected(data, logprobs, s.config.loss.importance_cap)
+    left = iter(rows)
+    return [(part, list(islice(left, len(own)))) for part, own in batches], gaps, capped
 
 
 def _training_data(s: Session, stage: StageConfig, groups: Sequence[Group]) -> list[Datum]:

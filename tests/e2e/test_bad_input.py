@@ -147,6 +147,7 @@ def test_no_such_files(srpo: Callable[..., Outcome]) -> None:
         ("every_stage.max_prompt_tokens=3", ["max_prompt_tokens", "longer"]),
         ("prompt.template=chatty", ["prompt.template", "chat"]),
         ("model.name=./nowhere", ["./nowhere", "no such folder"]),
+        ("model.sampler=vllm", ["vllm", "not installed", "docs/vllm.md"]),
         ("nonsense", ["nonsense", "NAME=VALUE"]),
     ],
 )

@@ -20,7 +20,7 @@ ROOMS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "the way of the data",
         (
             "problems", "selection", "prefixes", "drafts", "prompts", "rollouts", "rewards",
-            "sandbox", "subsets", "advantages", "batching", "account", "history", "schedule",
+            "sandbox", "subsets", "advantages", "batching", "importance", "account", "history", "schedule",
             "figures", "watcher",
         ),
     ),

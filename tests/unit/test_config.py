@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -80,7 +81,7 @@ def test_every_setting_is_read_somewhere() -> None:
 
 
 def test_there_are_not_many_settings() -> None:
-    assert len(set(settings())) <= 95
+    assert len(set(settings())) <= 98
 
 
 def test_the_config_cannot_be_changed() -> None:
@@ -150,6 +151,24 @@ def test_a_stage_needs_no_name_it_does_not_use_but_needs_one() -> None:
 def test_what_is_said_of_overlong_answers_fits_together(changes: dict[str, Any], part: str) -> None:
     with pytest.raises(ConfigError, match=part):
         config_with([{"steps": 5, "max_completion_tokens": 1024, "reward": changes}])
+
+
+@pytest.mark.parametrize(
+    ("changes", "part"),
+    [
+        ({"reuse": {"drafts": True}}, "cannot verify drafts; set reuse.drafts = false"),
+        ({"every_stage": {"top_p": 0.9}}, 'stage.1.top_p is 0.9, and model.sampler = "vllm"'),
+    ],
+)
+def test_what_vllm_cannot_do_is_refused_before_the_run(changes: dict[str, Any], part: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(part)):
+        config_with([{"steps": 5}], model={"sampler": "vllm"}, **changes)
+
+
+def test_importance_weights_are_never_cut_where_both_agree() -> None:
+    assert config_with([{"steps": 5}], loss={"importance_cap": 1}).loss.importance_cap == 1.0
+    with pytest.raises(ConfigError, match=r"importance_cap is 0\.5; it must be 0 or at least 1"):
+        config_with([{"steps": 5}], loss={"importance_cap": 0.5})
 
 
 def test_a_penalty_for_truncated_answers_that_get_no_advantage_is_refused() -> None:

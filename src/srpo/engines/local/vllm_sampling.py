@@ -19,6 +19,7 @@ from srpo.types import Sample, Sampling
 
 HEAD = "lm_head.weight"
 GIB = 1 << 30
+BATCHED_TOKENS = 8192  # of prompts that are read at once
 SETTINGS = {  # of vLLM, which reads them from the environment as it is imported
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the weights go over within the process
     "VLLM_HOST_IP": "127.0.0.1",
@@ -118,6 +119,9 @@ def _open(model: Any, dtype: torch.dtype, *, rows: int, longest: int, cache_gib:
                 enforce_eager=True,
                 max_model_len=longest,
                 max_num_seqs=rows,
+                # a prompt that comes in parts cannot be drawn from with a seed on a CPU
+                enable_chunked_prefill=False,
+                max_num_batched_tokens=max(longest, BATCHED_TOKENS),
                 kv_cache_memory_bytes=int(cache_gib * GIB),
                 logprobs_mode="processed_logprobs",  # after the temperature
                 generation_config="vllm",  # nothing from a file of the model
