@@ -19,7 +19,7 @@ from srpo.cost import (
     training_flops,
     work_of,
 )
-from srpo.insight.lines import short
+from srpo.insight.lines import in_steps, short
 from srpo.memory import ModelShape
 from srpo.plan import StageOutline
 
@@ -94,7 +94,7 @@ def _measured_line(cost: Cost, rates: Rates) -> str:
         f"cost, at most: {_hours(cost.total_s)} hours of the machine of {rates.run}, "
         f"{_span(cost.total_s)} (sampling {_hours(cost.sampling_s)}, training "
         f"{_hours(cost.training_s)}, the rest {_hours(cost.rest_s)}). Rates measured there, on "
-        f"{rates.device}, {rates.steps} steps: {short(rates.sampled_per_s)} tokens a second "
+        f"{rates.device}, {in_steps(rates.steps)}: {short(rates.sampled_per_s)} tokens a second "
         f"sampled, {short(rates.trained_per_s)} trained; completions had "
         f"{rates.length_tokens:,.0f} tokens, and longer ones are slower"
     )
