@@ -26,9 +26,9 @@ class Assumptions:
     """What a cost stands on where nothing was measured; each can be given on the command line.
 
     The peak is that of an H100 in bfloat16, dense, as its vendor publishes it. The shares of it
-    that training and sampling reach are ours, and measured nowhere: sampling is set lower, since it waits
-    for memory more than it computes. Raises `ConfigError` for
-    numbers that no device or run can have.
+    that training and sampling reach are ours, and measured nowhere; sampling's is the lower one,
+    since it waits for memory more than it computes. Raises `ConfigError` for numbers that no
+    device or run can have.
     """
 
     device_gib: float = 80.0

@@ -140,3 +140,21 @@ def test_a_recipe_is_planned_without_its_problems_and_without_a_hub(
     for part in (devices, rollouts, f"cost, at most: {hours}", "memory, estimated", "tokens, at"):
         assert part in said
     assert "Rates assumed, none measured: 0.1 of a peak of 989 TFLOP/s" in said
+
+
+def test_what_does_not_fit_on_one_device_is_planned_first_and_then_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["srpo", "plan", str(recipe("7b")), "--memory", "130"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    captured = capsys.readouterr()
+    assert ended.value.code == 2
+    # 16 x 7.616e9 bytes are 113.5 GiB, and 4.6 of activations: one device if nothing is copied;
+    # srpo's own engine keeps beside them copies of 4 x 7.616e9 bytes, a gradient of 152,064 x 3584
+    # x 4, and a cache of 2 x 32 rows x 10,240 x 28 x 512 x 2: 28.4, 2.0 and 17.5 GiB
+    assert "devices, of 130 GiB (--memory): at least 1 (113 GiB" in captured.out
+    assert "GPU-hours" in captured.out
+    assert captured.err.startswith("srpo: this needs 161.4 GiB, and there are 130.0: try ")
+    assert "optimizer.moments=8bit" in captured.err
