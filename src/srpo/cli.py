@@ -179,13 +179,30 @@ def train(out: Path | None, resume: Path | None, **options: Any) -> int:
 
 @commands.command()
 @_config_options
-@click.option("--memory", type=click.FloatRange(min=0), help="GiB: what fits in it?")
-def plan(memory: float | None, **options: Any) -> None:
-    """Show what a config comes to, without training."""
-    from srpo.insight.plan_view import print_plan
+@click.option(
+    "--assume", multiple=True, metavar="SET=COUNT", help="Problems of a set whose file is not here."
+)
+@click.option("--memory", type=float, help="GiB of a device: what fits, and how many. Else 80.")
+@click.option("--peak-tflops", type=float, help="Peak of a device. Default: 989, an H100's.")
+@click.option("--training-share", type=float, help="Of the peak, in training. Default: 0.4.")
+@click.option("--sampling-share", type=float, help="Of the peak, in sampling. Default: 0.1.")
+@click.option("--length-share", type=float, help="Mean length, of the longest. Default: 1.")
+@click.option("--rates", type=EXISTING, metavar="RUN", help="Take the rates that a run measured.")
+def plan(memory: float | None, assume: Sequence[str], rates: Path | None, **others: Any) -> None:
+    """Show what a config comes to and what it costs, without training.
 
-    loaded, notes = _load(**options)
-    print_plan(loaded, notes, memory_gib=memory)
+    Problem files need not be there, nor the hub: what is assumed in their place is said.
+    """
+    from srpo.cost import Assumptions
+    from srpo.insight.plan_view import Question, print_plan
+    from srpo.plan import parse_assumed
+
+    names = ("peak_tflops", "training_share", "sampling_share", "length_share")
+    given = {name: others.pop(name) for name in names} | {"device_gib": memory}
+    assumptions = Assumptions(**{k: value for k, value in given.items() if value is not None})
+    question = Question(memory, parse_assumed(assume), assumptions, rates)
+    loaded, notes = _load(**others)
+    print_plan(loaded, notes, question=question)
 
 
 @commands.command()

@@ -71,7 +71,7 @@ def estimate_memory(
     `micro_batch_tokens` in place of the config's, if it is given. Interpreter and libraries, some
     300 MB, are not in it.
     """
-    compute = 2 if config.model.dtype == "bfloat16" else FLOAT32
+    compute = _compute_bytes(config)
     longest = max(s.max_prompt_tokens + s.max_completion_tokens for s in config.stage)
     tokens = max(micro_batch_tokens or config.model.micro_batch_tokens, longest)
     layer = (ACTIVATIONS_WIDTH * shape.width + ACTIVATIONS_MLP * shape.mlp_width) * compute
@@ -83,7 +83,7 @@ def estimate_memory(
         config.model.sampler_rows, max(s.problems_per_step * s.group_size for s in config.stage)
     )
     cache = 2 * rows * longest * shape.num_layers * shape.kv_width * compute
-    weights = _weights(config, shape, compute)
+    weights = _weights(config, shape)
     if config.model.sampler == "vllm":  # it holds its copy and its cache while training goes on
         untied = shape.num_weights + shape.vocabulary * shape.width
         weights += untied * compute + int(config.model.sampler_cache_gib * (1 << 30))
@@ -97,18 +97,36 @@ def estimate_memory(
     )
 
 
-def _weights(config: Config, shape: ModelShape, compute: int) -> int:
-    moments = MOMENTS[config.optimizer.moments]
-    rank = config.model.lora_rank
-    if rank:
-        trained = shape.adapter_weights(rank)
-        copies = WEIGHT_GRAPHS * shape.num_weights * compute
-        return shape.num_weights * compute + trained * (2 * FLOAT32 + moments) + copies
+def _compute_bytes(config: Config) -> int:
+    return 2 if config.model.dtype == "bfloat16" else FLOAT32
+
+
+def _state(config: Config, shape: ModelShape) -> int:
+    """Weights, with gradients and moments of those that are trained."""
+    each = 2 * FLOAT32 + MOMENTS[config.optimizer.moments]
+    if config.model.lora_rank:
+        adapters = shape.adapter_weights(config.model.lora_rank)
+        return shape.num_weights * _compute_bytes(config) + adapters * each
+    return shape.num_weights * each
+
+
+def _weights(config: Config, shape: ModelShape) -> int:
+    compute = _compute_bytes(config)
+    if config.model.lora_rank:
+        return _state(config, shape) + WEIGHT_GRAPHS * shape.num_weights * compute
     copied = shape.joined_weights if compute == FLOAT32 else shape.num_weights
     embedding = shape.vocabulary * shape.width * FLOAT32  # its gradient, before it is added
-    return (
-        shape.num_weights * (2 * FLOAT32 + moments) + WEIGHT_GRAPHS * copied * compute + embedding
-    )
+    return _state(config, shape) + WEIGHT_GRAPHS * copied * compute + embedding
+
+
+def sharded_bytes(config: Config, shape: ModelShape) -> int:
+    """What a fully sharded trainer divides among its devices, in bytes.
+
+    Weights, gradients and moments, 16 bytes a weight where all are float32; with a KL term the
+    reference's weights in the compute precision as well.
+    """
+    reference = shape.num_weights * _compute_bytes(config) if config.loss.kl_weight else 0
+    return _state(config, shape) + reference
 
 
 def fitting_tokens(config: Config, shape: ModelShape, memory_bytes: int) -> int:

@@ -3,13 +3,91 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from srpo.config import SelectionConfig, StageConfig
+from srpo.config import Config, SelectionConfig, StageConfig
 from srpo.config_run import BudgetConfig
-from srpo.problem_sets import ProblemSets
+from srpo.errors import ConfigError
+from srpo.problem_sets import load_sets, used_sets
 from srpo.selection.shares import quotas
+
+WHOLE = re.compile(r"[1-9][0-9_]{0,11}(?<!_)")  # a count of at least 1
+ASSUMED_PROBLEMS = 10_000  # of a set whose files are not here, unless another number is given
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Problems of each set: counted where its files are here, assumed where they are not.
+
+    >>> Counts(train={"math": 9936}, test={"math": 64}, notes=()).train["math"]
+    9936
+    """
+
+    train: dict[str, int]
+    test: dict[str, int]
+    notes: tuple[str, ...]  # what is to be said of them, assumptions first
+
+
+def count_problems(config: Config, assumed: Mapping[str, int]) -> Counts:
+    """Count the problems of every set that a stage uses, without those that files lack.
+
+    A set with a file that is not here has as many problems as `assumed` says, held-out ones
+    included, or else `ASSUMED_PROBLEMS`. Training refuses such a file. Raises `ConfigError` if
+    `assumed` names a set that no stage uses, or leaves nothing to train on beside those held out,
+    and `SrpoError` where training would for the other sets.
+    """
+    used = used_sets(config)
+    for name in assumed:
+        if name not in used:
+            raise ConfigError(
+                f"--assume {name}={assumed[name]}: no stage uses a set of that name "
+                f"(known: {', '.join(used)})"
+            )
+    gone = {name: _absent(config.sets[name].files) for name in used}
+    absent = {name: files for name, files in gone.items() if files}
+    sets = load_sets(config, without=absent)
+    train, test, notes = {}, {}, []
+    for name in used:
+        if name not in absent:
+            train[name], test[name] = len(sets.train[name]), len(sets.test[name])
+            if name in assumed:
+                notes.append(f"{name}: its problems are here and counted; --assume is not needed")
+            continue
+        count, of_set = assumed.get(name, ASSUMED_PROBLEMS), config.sets[name]
+        train[name], test[name] = count - of_set.holdout - of_set.validation, of_set.holdout
+        if train[name] < 1:
+            raise ConfigError(
+                f"--assume {name}={count}: sets.{name} holds out "
+                f"{of_set.holdout + of_set.validation}; assume more"
+            )
+        notes.append(
+            f"{name}: {count:,} problems assumed, since {absent[name][0]} is not here "
+            f"(--assume {name}=N for another number; srpo train needs the file)"
+        )
+    return Counts(train, test, (*notes, *sets.notes))
+
+
+def _absent(files: Sequence[str]) -> list[str]:
+    return [file for file in files if not Path(file).exists()]
+
+
+def parse_assumed(texts: Sequence[str]) -> dict[str, int]:
+    """`math=20000` -> {"math": 20000}; of a set named twice the last number holds.
+
+    Raises `ConfigError` for anything that is not a name and a whole number of at least 1.
+    """
+    assumed = {}
+    for text in texts:
+        name, _, count = (part.strip() for part in text.partition("="))
+        if not name or not WHOLE.fullmatch(count):
+            raise ConfigError(
+                f"--assume {text}: write it as SET=COUNT, for example math=20000, once for each set"
+            )
+        assumed[name] = int(count)
+    return assumed
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +125,15 @@ class Most:
     tokens: int
 
 
-def outline(stage: StageConfig, sets: ProblemSets, selection: SelectionConfig) -> StageOutline:
-    """Batch, steps, rollouts and tokens of a stage, before any budget."""
+def outline(
+    stage: StageConfig, problems: Mapping[str, int], selection: SelectionConfig
+) -> StageOutline:
+    """Batch, steps, rollouts and tokens of a stage, before any budget.
+
+    `problems`: how many each set has to train on.
+    """
     weights = {name: weight for name, weight in stage.sets.items() if weight > 0}
-    sizes = {name: len(sets.train[name]) for name in weights}
+    sizes = {name: problems[name] for name in weights}
     total = sum(weights.values())
     shares = {name: stage.problems_per_step * w / total for name, w in weights.items()}
     epoch = max(math.ceil(sizes[name] / min(shares[name], sizes[name])) for name in weights)

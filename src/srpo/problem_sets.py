@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,16 +61,27 @@ def cheap_gold_check(answers: Iterable[str]) -> dict[str, str]:
     return {answer: reason for answer, reason in reasons.items() if reason}
 
 
+def used_sets(config: Config) -> tuple[str, ...]:
+    """The sets that some stage draws from, each once, in the order of the stages."""
+    return tuple(
+        dict.fromkeys(name for stage in config.stage for name, w in stage.sets.items() if w > 0)
+    )
+
+
 def load_sets(
-    config: Config, check_gold: Callable[[Iterable[str]], Mapping[str, str]] = cheap_gold_check
+    config: Config,
+    check_gold: Callable[[Iterable[str]], Mapping[str, str]] = cheap_gold_check,
+    without: Collection[str] = (),
 ) -> ProblemSets:
     """Read or generate every set that a stage uses, and set the held-out problems aside.
+
+    Sets named in `without` are left out: a plan can be made before their files are there.
 
     A problem that some set holds out is trained on in none, and a test problem validates nothing.
     `check_gold` gives the gold answers of files that no completion could be checked against.
     Raises `ProblemFileError` for files that cannot be used, `ConfigError` for an empty set.
     """
-    used = dict.fromkeys(name for stage in config.stage for name, w in stage.sets.items() if w > 0)
+    used = [name for name in used_sets(config) if name not in without]
     train: dict[str, list[Problem]] = {}
     test: dict[str, list[Problem]] = {}
     validation: dict[str, list[Problem]] = {}

@@ -241,6 +241,12 @@ def test_resume_takes_settings_and_no_other_option(srpo: Callable[..., Outcome])
         (["ledger", "r", "--epoch", "2"], "--epoch goes with --decisions; see srpo ledger --help"),
         (["ledger", "r", "--format", "trl"], "--format goes with --export; see srpo ledger --help"),
         (["plan", "--seed", "x"], "'--seed': 'x' is not a valid integer"),
+        (["plan", "--assume", "math"], "--assume math: write it as SET=COUNT"),
+        (["plan", "--assume", "art=5"], "no stage uses a set of that name (known: math, code)"),
+        (["plan", "--peak-tflops", "-3"], "--peak-tflops -3: give a number above 0"),
+        (["plan", "--sampling-share", "2"], "give a share above 0, at most 1"),
+        (["plan", "--memory", "nan"], "--memory nan: give a number above 0"),
+        (["plan", "--rates", "."], ".: not a run directory (config.toml is missing)"),
         (["train", "--algorithm", "ppo"], "see srpo train --help"),
         (["train", "--sed", "3"], "No such option"),
         (["judge"], "give FILE (- for standard input), or --selftest without a FILE; see"),
@@ -251,6 +257,17 @@ def test_words_that_the_command_line_does_not_know_are_one_line(
     srpo: Callable[..., Outcome], words: list[str], line: str
 ) -> None:
     assert_one_line(srpo(*words), line)
+
+
+def test_a_plan_does_without_the_problem_files_that_training_needs(
+    srpo: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    text = SMALL.replace('generate = "math"\ncount = 16', 'files = ["gone.jsonl"]')
+    config = small_config(tmp_path, text)
+    planned = srpo("plan", config)
+    assert planned.code == 0
+    assert "* math: 10,000 problems assumed, since gone.jsonl is not here" in planned.out
+    assert_one_line(srpo("train", config), "gone.jsonl: there is no such problem file")
 
 
 def test_srpo_alone_shows_the_help(srpo: Callable[..., Outcome]) -> None:

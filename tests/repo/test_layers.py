@@ -20,7 +20,8 @@ ROOMS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "the way of the data",
         (
             "problems", "selection", "prefixes", "drafts", "prompts", "rollouts", "rewards",
-            "sandbox", "subsets", "advantages", "batching", "importance", "account", "history", "schedule",
+            "sandbox", "subsets", "advantages", "batching", "importance", "account",
+            "history", "schedule",
             "figures", "watcher",
         ),
     ),
@@ -29,15 +30,16 @@ ROOMS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "the run",
         (
-            "problem_sets", "probing", "session", "plan", "memory", "recording", "health",
-            "stepping", "held_out", "finish", "changes", "lost", "resuming", "trainer",
+            "problem_sets", "probing", "session", "plan", "memory", "known_models", "cost",
+            "recording", "health", "stepping", "held_out", "finish", "changes", "lost",
+            "resuming", "trainer",
         ),
     ),
     (
         "over the run",
         (
             "", "embedded.pretrain", "embedded.base_report", "insight.plan_view",
-            "insight.export_view", "insight.ledger_command",
+            "insight.cost_view", "insight.export_view", "insight.ledger_command",
             "insight.run_view", "doctor", "insight.doctor_view", "judging", "comparison",
             "insight.comparison_view", "insight.comparison_figure", "insight.comparison_progress",
         ),

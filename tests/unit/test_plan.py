@@ -12,15 +12,14 @@ from srpo.config import Config
 from srpo.config_run import BudgetConfig
 from srpo.errors import ConfigError
 from srpo.memory import ModelShape, estimate_memory, fitting_tokens
-from srpo.plan import Most, StageOutline, most_of, outline
-from srpo.problem_sets import load_sets
+from srpo.plan import Most, StageOutline, count_problems, most_of, outline, parse_assumed
 from srpo.rundir import RunDirectory
 from tests.short_runs import WRONG, config_of, opener
 
 
 def outlines(config: Config) -> list[StageOutline]:
-    sets = load_sets(config)
-    return [outline(stage, sets, config.selection) for stage in config.stage]
+    problems = count_problems(config, {}).train
+    return [outline(stage, problems, config.selection) for stage in config.stage]
 
 
 def counting_steps(number: int, **changes: Any) -> dict[str, Any]:
@@ -150,3 +149,47 @@ def test_the_most_tokens_that_fit_are_found_or_what_would_help_is_said(tmp_path:
         "this needs 0.0 GiB, and there are 0.0: try model.gradient_"
     )
     assert "optimizer.moments=8bit" in str(caught.value)
+
+
+def test_problems_are_counted_where_their_files_are_and_assumed_where_not(tmp_path: Path) -> None:
+    config = config_of(tmp_path, count=6)
+    gone = {"files": [str(tmp_path / "gone.jsonl")], "holdout": 64, "validation": 6}
+    both = config.model_validate(
+        config.model_dump()
+        | {"sets": {**config.model_dump()["sets"], "code": gone, "unused": gone},
+           "stage": [{**config.model_dump()["stage"][0], "sets": {"math": 1, "code": 1}}]}
+    )  # fmt: skip
+    found = count_problems(both, {})
+    # 10,000 unless another number is given; 64 and 6 of them are held out
+    assert found.train == {"math": 6, "code": 9930}
+    assert found.test == {"math": 0, "code": 64}
+    assert "code: 10,000 problems assumed, since" in found.notes[0]
+    assert "gone.jsonl is not here" in found.notes[0]
+    assert count_problems(both, {"code": 200}).train == {"math": 6, "code": 130}
+    counted = count_problems(both, {"math": 200})
+    assert counted.train["math"] == 6
+    assert counted.notes[0] == "math: its problems are here and counted; --assume is not needed"
+    for assumed, said in (
+        ({"unused": 9}, "no stage uses a set of that name (known: math, code)"),
+        ({"code": 70}, "--assume code=70: sets.code holds out 70; assume more"),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            count_problems(both, assumed)
+        assert said in str(caught.value)
+
+
+def test_an_assumed_count_is_a_set_and_a_whole_number() -> None:
+    assert parse_assumed(["math=20000", "code = 8_000", "math=7"]) == {"math": 7, "code": 8000}
+    for text in (
+        "math",
+        "=5",
+        "math=",
+        "math=0",
+        "math=-3",
+        "math=1.5",
+        "math=1e9",
+        "math=9_",
+        "m=²",
+    ):
+        with pytest.raises(ConfigError, match="write it as SET=COUNT"):
+            parse_assumed([text])

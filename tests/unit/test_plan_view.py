@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 from rich.console import Console
 
 from srpo.config_files import load_config, parse_set, settings_of
-from srpo.insight.plan_view import print_plan
+from srpo.insight.plan_view import Question, print_plan
 
 
 def test_every_setting_of_the_plan_is_whole_on_80_columns_however_long_its_value() -> None:
@@ -40,3 +41,36 @@ def test_the_plan_names_refills_budget_and_reference_where_there_are_any() -> No
     both = printed("budget.rollouts=3000", "budget.tokens=1000")
     assert "by which 3,000 rollouts and 1,000 generated tokens are spent" in both
     assert "reference model" in printed("algorithm=r1-zero")
+
+
+def test_a_stage_that_ends_within_its_first_epoch_is_said_to_resample_nothing() -> None:
+    # 128 math problems, 32 a step: 4 steps an epoch
+    assert "resampled" not in printed("stage.1.steps=4")
+    said = "stage 1 ends within its first epoch of 4 steps: nothing is resampled in it"
+    assert said in printed("stage.1.steps=3")
+    assert "resampled" not in printed("stage.1.steps=3", "selection.rule=uniform")
+
+
+def test_measured_rates_take_the_place_of_assumed_ones(tmp_path: Path) -> None:
+    run = tmp_path / "r"
+    run.mkdir()
+    (run / "config.toml").write_text("")
+    # a step of 8 rollouts: 800 tokens in 2 s, of which 400 trained in 4 s; 2 s of other things
+    (run / "environment.json").write_text('{"weights": 689280, "device": "cpu"}')
+    (run / "metrics.jsonl").write_text(
+        '{"step": 1, "stage": 1, "epoch": 1, "all/groups": 1, "tokens/step": 800, '
+        '"fate/gradient_tokens": 400, "verdict/correct_count": 8}\n'
+    )
+    (run / "times.jsonl").write_text('{"step": 1, "sampling": 2, "updating": 4, "grading": 2}\n')
+    stream = io.StringIO()
+    loaded = load_config(settings=[parse_set("stage.2.steps=15")])
+    question = Question(rates=run)
+    print_plan(loaded, [], Console(file=stream, width=200, highlight=False), question)
+    # 30 steps of 256 rollouts of at most 96 tokens: 737,280 at 400 a second are 1843 s, at 100
+    # a second 7373 s; 7680 rollouts of a quarter of a second are 1920 s
+    assert (
+        f"cost, at most: 3.1 hours of the machine of {run}, 3 hours (sampling 0.5, training 2.0, "
+        "the rest 0.5). Rates measured there, on cpu, 1 step: 400 tokens a second sampled, 100 "
+        "trained; completions had 100 tokens"
+    ) in stream.getvalue()
+    assert "GPU-hours" not in stream.getvalue()

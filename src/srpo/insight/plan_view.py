@@ -1,8 +1,10 @@
-"""What `srpo plan` prints: the stages as they will run, memory, and every setting's source."""
+"""What `srpo plan` prints: stages as they will run, memory, cost, and every setting's source."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -10,55 +12,80 @@ from rich.text import Text
 
 from srpo.config import Config
 from srpo.config_files import LoadedConfig, settings_of
+from srpo.cost import Assumptions, read_rates
+from srpo.insight.cost_view import cost_lines
 from srpo.insight.lines import in_steps, short
-from srpo.memory import estimate_memory, fitting_tokens, shape_of
-from srpo.plan import StageOutline, most_of, outline
-from srpo.problem_sets import load_sets
+from srpo.known_models import shape_for_planning
+from srpo.memory import MemoryEstimate, ModelShape, estimate_memory, fitting_tokens
+from srpo.plan import StageOutline, count_problems, most_of, outline
 
 MIB = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked of a plan besides the config.
+
+    >>> Question(memory_gib=24.0).assumed
+    {}
+    """
+
+    memory_gib: float | None = None  # what fits in it?
+    assumed: Mapping[str, int] = field(default_factory=dict)  # set -> problems, if files lack
+    assumptions: Assumptions = field(default_factory=Assumptions)
+    rates: Path | None = None  # a run directory whose rates are taken
 
 
 def print_plan(
     loaded: LoadedConfig,
     notes: Sequence[str],
     console: Console | None = None,
-    memory_gib: float | None = None,
+    question: Question | None = None,
 ) -> None:
-    """Print the plan of a config, and what fits in so much memory, if it is given.
+    """Print the plan of a config: its stages, memory, cost, settings, and what fits.
 
-    Raises `SrpoError` where training would, `ConfigError` if it does not fit.
+    Problem files that are not here, and a well-known model that cannot be read, are assumed and
+    said to be. Raises `SrpoError` where training would for anything else, `ConfigError` if it
+    does not fit in the memory that is asked about.
     """
     console = console or Console(highlight=False)
+    question = question or Question()
     config = loaded.config
-    sets = load_sets(config)
-    for note in [*notes, *sets.notes]:
-        console.print(Text(f"* {note}"), soft_wrap=True)
-    stages = [outline(stage, sets, config.selection) for stage in config.stage]
+    counts = count_problems(config, question.assumed)
+    shape, said_of_shape = shape_for_planning(config.model.name)
+    rates = read_rates(question.rates, shape) if question.rates else None
+
+    def say(*lines: str) -> None:
+        for line in lines:
+            console.print(Text(line), soft_wrap=True)
+
+    say(*(f"* {note}" for note in [*notes, *counts.notes, said_of_shape] if note))
+    stages = [outline(stage, counts.train, config.selection) for stage in config.stage]
     console.print(_stages_table(config, stages))
-    for line in _said_of_rounds(config):
-        console.print(Text(line), soft_wrap=True)
-    held = {name: len(problems) for name, problems in sets.test.items() if problems}
+    say(*_said_of_rounds(config), *_said_of_epochs(config, stages))
+    held = {name: count for name, count in counts.test.items() if count}
     each = f"; {config.evaluation.samples} samples of each" if held else ""
-    console.print(Text(f"held out: {_places(held) or 'none'}{each}"))
-    shape = shape_of(config.model.name)
-    memory = estimate_memory(config, shape)
-    reference = f"reference model {_mib(memory.reference)}; " if memory.reference else ""
-    console.print(
-        Text(
-            f"memory, estimated from shapes: {_mib(memory.peak)} at the peak "
-            f"(weights, gradients, Adam and copies {_mib(memory.weights)}; {reference}activations "
-            f"{_mib(memory.activations)}; logits {_mib(memory.logits)}; cache while sampling "
-            f"{_mib(memory.cache)}); {short(shape.num_weights)} weights"
-        ),
-        soft_wrap=True,
-    )
-    if memory_gib is not None:
-        fits = fitting_tokens(config, shape, int(memory_gib * 2**30))
-        text = f"in {memory_gib:g} GiB: model.micro_batch_tokens up to {fits:,}"
+    say(f"held out: {_places(held) or 'none'}{each}")
+    say(_memory_line(estimate_memory(config, shape), shape))
+    say(*cost_lines(config, shape, stages, question.assumptions, rates))
+    if question.memory_gib is not None:
+        fits = fitting_tokens(config, shape, int(question.memory_gib * 2**30))
+        text = f"in {question.memory_gib:g} GiB: model.micro_batch_tokens up to {fits:,}"
         own = config.model.micro_batch_tokens
-        console.print(Text(text + (f" (set to {own:,})" if own > fits else "")), soft_wrap=True)
+        say(text + (f" (set to {own:,})" if own > fits else ""))
     console.print()
     console.print(_settings_table(loaded))
+
+
+def _memory_line(memory: MemoryEstimate, shape: ModelShape) -> str:
+    reference = f"reference model {_mib(memory.reference)}; " if memory.reference else ""
+    return (
+        f"memory, estimated from shapes: {_mib(memory.peak)} at the peak on one device, which is "
+        f"all that srpo's own engine runs on (weights, gradients, Adam and copies "
+        f"{_mib(memory.weights)}; {reference}activations {_mib(memory.activations)}; logits "
+        f"{_mib(memory.logits)}; cache while sampling {_mib(memory.cache)}); "
+        f"{short(shape.num_weights)} weights"
+    )
 
 
 def _stages_table(config: Config, stages: Sequence[StageOutline]) -> Table:
@@ -94,6 +121,16 @@ def _said_of_rounds(config: Config) -> Iterator[str]:
     spent = " and ".join(f"{limit:,} {what}" for limit, what in counts if limit)
     if spent:
         yield f"budget: the run ends with the step by which {spent} are spent, if not before"
+
+
+def _said_of_epochs(config: Config, stages: Sequence[StageOutline]) -> Iterator[str]:
+    """The stages in which history resampling would never come to its turn."""
+    for number, stage in enumerate(stages, start=1):
+        if config.selection.rule == "resampling" and stage.steps < stage.steps_per_epoch:
+            yield (
+                f"stage {number} ends within its first epoch of {in_steps(stage.steps_per_epoch)}: "
+                "nothing is resampled in it; give it more steps, or fewer problems"
+            )
 
 
 def _settings_table(loaded: LoadedConfig) -> Table:

@@ -1,0 +1,78 @@
+"""Shapes of well-known models, for planning where neither disk nor hub has their config.
+
+The sizes are those of the configs that the models' authors published; a test builds each and
+counts its weights.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from srpo.errors import ModelError
+from srpo.memory import ModelShape, shape_of
+
+
+@dataclass(frozen=True, slots=True)
+class Qwen2Sizes:
+    """What the config of a Qwen2 model says about its shape."""
+
+    width: int
+    layers: int
+    heads: int
+    kv_heads: int
+    mlp_width: int
+    vocabulary: int
+    tied: bool  # embedding and head are one table
+
+    def shape(self) -> ModelShape:
+        """The shape, with its weights counted: no weight is allocated."""
+        kv_width = self.kv_heads * (self.width // self.heads)
+        biases = self.width + 2 * kv_width  # of query, key and value; no other layer has one
+        attention = 2 * self.width * (self.width + kv_width) + biases
+        block = attention + 3 * self.width * self.mlp_width + 2 * self.width  # and two norms
+        tables = (1 if self.tied else 2) * self.vocabulary * self.width
+        return ModelShape(
+            num_weights=tables + self.layers * block + self.width,  # and the last norm
+            num_layers=self.layers,
+            width=self.width,
+            mlp_width=self.mlp_width,
+            kv_width=kv_width,
+            vocabulary=self.vocabulary,
+        )
+
+
+KNOWN = {
+    "Qwen/Qwen2.5-0.5B": Qwen2Sizes(896, 24, 14, 2, 4864, 151_936, tied=True),
+    "Qwen/Qwen2.5-1.5B": Qwen2Sizes(1536, 28, 12, 2, 8960, 151_936, tied=True),
+    "Qwen/Qwen2.5-3B": Qwen2Sizes(2048, 36, 16, 2, 11_008, 151_936, tied=True),
+    "Qwen/Qwen2.5-7B": Qwen2Sizes(3584, 28, 28, 4, 18_944, 152_064, tied=False),
+    "Qwen/Qwen2.5-14B": Qwen2Sizes(5120, 48, 40, 8, 13_824, 152_064, tied=False),
+    "Qwen/Qwen2.5-32B": Qwen2Sizes(5120, 64, 40, 8, 27_648, 152_064, tied=False),
+}
+
+
+def known_shape(name: str) -> ModelShape | None:
+    """The shape of a well-known model by its hub name, its -Instruct form included; else None.
+
+    >>> known_shape("Qwen/Qwen2.5-7B-Instruct").num_layers
+    28
+    >>> known_shape("./Qwen2.5-7B") is None
+    True
+    """
+    sizes = KNOWN.get(name.removesuffix("-Instruct"))
+    return sizes.shape() if sizes else None
+
+
+def shape_for_planning(name: str) -> tuple[ModelShape, str]:
+    """The shape of a model, and what is to be said of where it is from (often nothing).
+
+    Read from the model's config; srpo's table is used only where that cannot be read. Raises
+    `ModelError` if the table does not have the model either.
+    """
+    try:
+        return shape_of(name), ""
+    except ModelError:
+        known = known_shape(name)
+        if known is None:
+            raise
+        return known, f"{name} cannot be read here; shape from srpo's table"
