@@ -74,6 +74,7 @@ def load_config(
     changed = {name for name, value in _leaves(data) if in_file.get(name, ...) != value}
     for setting in settings:
         _assign(data, setting.name, setting.value)
+        _withdraw_from_stages(data, setting.name)
     preset = preset_of(data.get("algorithm"))
     in_preset = {name for name, _ in _leaves(preset)}
     preset_name = f"preset {data.get('algorithm')}"
@@ -109,14 +110,10 @@ def _source(name: str, in_file: Set[str], file: str, settings: Sequence[Setting]
     """
     parts = name.split(".")
     shared = ".".join(["every_stage", *parts[2:]]) if parts[0] == "stage" else name
-    flags = settings[::-1]
-    for key in (name, shared):
-        for setting in flags:
-            if f"{key}.".startswith(f"{setting.name}."):
-                return setting
-        if key in in_file:
-            return file
-    return "default"
+    for setting in reversed(settings):
+        if any(f"{key}.".startswith(f"{setting.name}.") for key in (name, shared)):
+            return setting
+    return file if name in in_file or shared in in_file else "default"
 
 
 def resolve(
@@ -263,6 +260,21 @@ def _merge_every_stage(data: Mapping[str, Any], origin: str) -> dict[str, Any]:
     if all(isinstance(stage, dict) for stage in stages):
         merged["stage"] = [_deep_merge(shared, stage) for stage in stages]
     return merged
+
+
+def _withdraw_from_stages(data: Mapping[str, Any], name: str) -> None:
+    """What is set for every stage on the command line holds over what a stage of the file says."""
+    first, *rest = name.split(".")
+    stages = data.get("stage", [])
+    if first != "every_stage" or not rest or not isinstance(stages, list):
+        return
+    *tables, last = rest
+    for stage in stages:
+        table = stage
+        for part in tables:
+            table = table.get(part) if isinstance(table, dict) else None
+        if isinstance(table, dict):
+            table.pop(last, None)
 
 
 def _deep_merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:

@@ -143,8 +143,8 @@ def test_an_unknown_setting_is_named_with_its_nearest_known_one(tmp_path: Path) 
 def test_a_setting_unlike_any_other_gets_the_list_of_known_ones(tmp_path: Path) -> None:
     assert mistakes(tmp_path, GOOD + "[loss]\nxyzzy = 1") == [
         "unknown setting loss.xyzzy; known here: "
-        "clip_low, clip_high, scale_by_std, average, average_over, kl_weight, subset, "
-        "mask_truncated, count_truncated"
+        "clip_low, clip_high, scale_by_std, average, average_over, kl_weight, importance_cap, "
+        "subset, mask_truncated, count_truncated"
     ]
 
 
@@ -297,10 +297,18 @@ def test_settings_of_the_command_line_win_and_reach_stages_by_number() -> None:
     assert config.stage[0].steps == load_config().config.stage[0].steps
 
 
-def test_a_setting_for_every_stage_does_not_undo_what_a_stage_says() -> None:
+def test_a_flag_for_every_stage_holds_over_what_a_stage_of_the_file_says() -> None:
     config = with_set("every_stage.group_size=4", "every_stage.steps=3")
-    assert [stage.group_size for stage in config.stage] == [4, 4]
-    assert [stage.steps for stage in config.stage] == [s.steps for s in load_config().config.stage]
+    assert [(stage.group_size, stage.steps) for stage in config.stage] == [(4, 3), (4, 3)]
+    config = with_set("stage.2.reward.format=0.3", "every_stage.reward.format=0.2")
+    assert [stage.reward.format for stage in config.stage] == [0.2, 0.2]
+
+
+def test_of_a_flag_for_one_stage_and_one_for_all_the_later_holds() -> None:
+    config = with_set("every_stage.steps=3", "stage.2.steps=7")
+    assert [stage.steps for stage in config.stage] == [3, 7]
+    config = with_set("stage.2.steps=7", "every_stage.steps=3")
+    assert [stage.steps for stage in config.stage] == [3, 3]
 
 
 @pytest.mark.parametrize(
@@ -378,10 +386,10 @@ def test_a_value_for_every_stage_is_the_source_only_where_no_stage_says_otherwis
     assert loaded.config.stage[1].group_size == 4
 
 
-def test_a_stages_own_value_is_not_said_to_come_from_a_setting_for_every_stage() -> None:
+def test_a_stages_own_value_that_a_flag_for_all_replaced_is_said_to_come_from_the_flag() -> None:
     loaded = load_config(DEMO, [parse_set("every_stage.steps=3")])
-    assert loaded.config.stage[0].steps != 3  # the file's own value wins
-    assert loaded.sources["stage.1.steps"] == "demo.toml"
+    assert loaded.sources["stage.1.steps"] == "--set"
+    assert loaded.sources["stage.1.name"] == "demo.toml"
 
 
 def test_all_settings_are_listed_by_dotted_name() -> None:
