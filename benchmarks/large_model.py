@@ -28,7 +28,7 @@ from srpo.types import Clip, Datum, Sampling
 DTYPE = torch.bfloat16
 GROUPS, GROUP_SIZE = 32, 8  # 256 answers
 PROMPT_TOKENS, ANSWER_TOKENS = 32, 32
-TRAINED = 64  # of the answers, for a pass of training
+TRAINED = 16  # of the answers, for a pass of training
 PEAK_SHAPE = (4096, 576, 1536)  # tokens, and the two sides of the model's largest layers
 
 

@@ -22,6 +22,7 @@ DEMO = CONFIGS / "demo.toml"
 OWN_PROBLEMS = CONFIGS / "own.toml"
 CHANGED = "--problems"  # where a value comes from that the problem files brought
 PRESETS = CONFIGS / "algorithms"
+PROBLEM_FILES = (".jsonl", ".json", ".parquet")  # taken for a config by mistake
 NOT_A_SECTION = ("model_type", "dict_type")  # pydantic's names of the error
 
 
@@ -209,7 +210,8 @@ def _read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not valid TOML: {error}") from None
+        hint = "; problems are given after --problems" if path.suffix in PROBLEM_FILES else ""
+        raise ConfigError(f"{path}: not valid TOML: {error}{hint}") from None
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
 

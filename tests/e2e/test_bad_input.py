@@ -128,6 +128,8 @@ def test_no_such_files(srpo: Callable[..., Outcome]) -> None:
     assert_one_line(srpo("train", "--problems", "gone.jsonl"), "gone.jsonl")
     assert_one_line(srpo("train", "gone.toml"), "gone.toml", "no such config file")
     assert_one_line(srpo("plan", "gone.toml"), "gone.toml")
+    Path("p.jsonl").write_text("{}\n")
+    assert_one_line(srpo("train", "p.jsonl"), "p.jsonl: not valid TOML", "after --problems")
     assert_one_line(srpo("train", "--resume", "gone"), "gone", "no such run directory")
     assert_one_line(srpo("ledger", "gone"), "gone", "no such run directory")
 

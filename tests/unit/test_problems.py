@@ -164,7 +164,7 @@ def test_a_bad_row_is_named_with_file_row_and_reason(tmp_path: Path) -> None:
     path = jsonl(tmp_path, CODE, "", MATH | {"level": "hard"})
     assert refusal(path) == (
         f"{path}, row 3: field 'level' is 'hard'; it must be a whole number "
-        '(repair the file, or skip it with bad_rows = "skip")'
+        "(repair it, or leave out bad rows: --set sets.NAME.bad_rows=skip)"
     )
 
 
@@ -201,7 +201,7 @@ def test_two_answers_to_one_statement_contradict_each_other(
 def test_five_bad_rows_are_named_and_the_others_counted(tmp_path: Path) -> None:
     path = jsonl(tmp_path, *["?"] * 7)
     lines = refusal(path).splitlines()
-    assert lines[0] == '7 bad rows; repair the file, or skip them with bad_rows = "skip":'
+    assert lines[0] == "7 bad rows; repair them, or leave them out: --set sets.NAME.bad_rows=skip:"
     assert [line.split(":")[0].strip() for line in lines[1:6]] == [
         f"{path}, row {row}" for row in (1, 2, 3, 4, 5)
     ]

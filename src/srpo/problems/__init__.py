@@ -267,9 +267,9 @@ def _plural(count: int, noun: str) -> str:
 def _bad_rows_text(bad: Sequence[str]) -> str:
     """A bad row in one line; of several the first, a line each, and how many more there are."""
     if len(bad) == 1:
-        return f'{bad[0]} (repair the file, or skip it with bad_rows = "skip")'
+        return f"{bad[0]} (repair it, or leave out bad rows: --set sets.NAME.bad_rows=skip)"
     lines = list(bad[:SHOWN_BAD_ROWS])
     if len(bad) > SHOWN_BAD_ROWS:
         lines.append(f"... and {len(bad) - SHOWN_BAD_ROWS} more")
-    hint = 'repair the file, or skip them with bad_rows = "skip"'
+    hint = "repair them, or leave them out: --set sets.NAME.bad_rows=skip"
     return "\n  ".join([f"{len(bad)} bad rows; {hint}:", *lines])
