@@ -12,6 +12,9 @@ from srpo.engines.local.network import AnyNetwork, Prefixes, Row
 from srpo.types import Clip, Datum
 
 
+MOST_PADDING = 0.05  # of a micro-batch's tokens: 1.3 times faster at 4096 of them, docs/log.md
+
+
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """Prefixes that are held at once, and the micro-batches of rows that hang on them."""
@@ -115,11 +118,16 @@ def _take(prefixes: Sequence[tuple[int, ...]], max_tokens: int) -> list[tuple[in
 
 
 def _micro_batches(rows: Sequence[Row], max_tokens: int) -> Iterator[tuple[Row, ...]]:
+    """Rows of similar length together: as many as fit, padding included, and little of that."""
     batch: list[Row] = []
+    used = 0
     for row in sorted(rows, key=lambda row: len(row.tokens)):
-        if batch and (len(batch) + 1) * len(row.tokens) > max_tokens:
+        padded = (len(batch) + 1) * len(row.tokens)
+        padding = padded - used - len(row.tokens)
+        if batch and (padded > max_tokens or padding > MOST_PADDING * padded):
             yield tuple(batch)
-            batch = []
+            batch, used = [], 0
         batch.append(row)
+        used += len(row.tokens)
     if batch:
         yield tuple(batch)
