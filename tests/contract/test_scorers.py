@@ -77,7 +77,7 @@ def scored(scorer: Scorer = SUM, id: str = "s1") -> Problem:
 
 
 def test_a_score_of_one_is_correct_and_any_other_wrong(verifier: ScorerVerifier) -> None:
-    texts = ["4", r"It is \boxed{4}.", r"\boxed{5}", "It is 4."]
+    texts = ["4", r"It is \boxed{4}.", r"\boxed{5}", r"\boxed{It is 4}"]
     assert verifier.check([(SUM, text) for text in texts]) == [
         (Verdict.CORRECT, ""),
         (Verdict.CORRECT, ""),
@@ -87,7 +87,7 @@ def test_a_score_of_one_is_correct_and_any_other_wrong(verifier: ScorerVerifier)
 
 
 @pytest.mark.parametrize(
-    "text", ["", r"\boxed{}", r"\boxed{4", r"-\boxed{4}", "First I add.\nThen it is 4.", "4" * 101]
+    "text", ["", r"\boxed{}", r"\boxed{4", r"-\boxed{4}", "First I add.\nThen it is 4.", "It is 4."]
 )
 def test_what_holds_no_answer_is_not_scored(verifier: ScorerVerifier, text: str) -> None:
     assert verifier.check([(SUM, text)])[0][0] is Verdict.NO_ANSWER
@@ -96,7 +96,7 @@ def test_what_holds_no_answer_is_not_scored(verifier: ScorerVerifier, text: str)
 def test_an_answer_that_the_scorer_fails_on_is_wrong_and_the_next_is_none_the_worse(
     verifier: ScorerVerifier,
 ) -> None:
-    found = verifier.check([(SUM, text) for text in ("raise", "nothing", "4")])
+    found = verifier.check([(SUM, text) for text in (r"\boxed{raise}", r"\boxed{nothing}", "4")])
     assert [verdict for verdict, _ in found] == [Verdict.WRONG, Verdict.WRONG, Verdict.CORRECT]
     assert found[0][1] == "the scorer cannot read the answer (ValueError)"
 
@@ -106,7 +106,7 @@ def test_scoring_that_takes_too_long_or_too_much_memory_is_timed_out(
 ) -> None:
     verifier.check([(SUM, "4")])  # the process has started
     start_s = time.monotonic()
-    found = verifier.check([(SUM, "sleep"), (SUM, "grow"), (SUM, "4")])
+    found = verifier.check([(SUM, r"\boxed{sleep}"), (SUM, r"\boxed{grow}"), (SUM, "4")])
     expected = [Verdict.TIMED_OUT, Verdict.TIMED_OUT, Verdict.CORRECT]
     assert [verdict for verdict, _ in found] == expected
     assert time.monotonic() - start_s < 20  # not the minute that the scorer sleeps
@@ -182,7 +182,7 @@ def test_reasoning_gyms_own_scorers_give_the_verdicts() -> None:
     verifier = ScorerVerifier()
     entry = '{"answer":"1000","question":"999 + 1 =","metadata":{}}'
     chain = Scorer("chain_sum", entry)
-    texts = ["1000", r"\boxed{1,000}", r"\boxed{+1000.0}", r"\boxed{999}", "so it is 1000"]
+    texts = ["1000", r"\boxed{1,000}", r"\boxed{+1000.0}", r"\boxed{999}", r"\boxed{so 1000}"]
     try:
         assert verifier.problem_with([scored(chain)]) is None
         found = [verdict for verdict, _ in verifier.check([(chain, text) for text in texts])]

@@ -11,16 +11,14 @@ from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
 from srpo.errors import InfraError
-from srpo.rewards.math.boxes import last_boxed
 from srpo.rewards.math.found import find_answer
 from srpo.rewards.math.servers import MathServers
-from srpo.types import Problem, Scorer, Verdict
+from srpo.types import Json, Problem, Scorer, Verdict
 
 Finding: TypeAlias = tuple[Verdict, str]  # a verdict, and why in a few words
 
 _WORKER = "srpo.rewards.scorers.worker"
 _KNOWN_TIMEOUT_S = 30.0  # a data set may read files of its package when it is first asked for
-_MAX_BARE_CHARS = 100
 _MAX_ANSWER_CHARS = 10_000
 _SLOW = "scoring took too long or too much memory"
 _VERDICTS = {
@@ -37,19 +35,26 @@ _REASONS = {
 }
 
 
-def answer_for_scorer(text: str) -> str | None:
-    r"""The answer in what follows the thinking: the last box, else a short single line.
+def answer_for_scorer(text: str, gold: Json) -> str | None:
+    r"""The answer in what follows the thinking: as `find_answer`, or the own answer word for word.
 
-    >>> answer_for_scorer(r"It is \boxed{Friday}."), answer_for_scorer("Friday")
-    ('Friday', 'Friday')
-    >>> answer_for_scorer("First I look\nat a calendar.") is None
-    True
+    Prose is no answer, however short: it would be rewarded for its form. Of an equation it is what
+    stands after the last sign, unless the own answer is an equation.
+
+    >>> answer_for_scorer(r"It is \boxed{Friday}.", "Friday"), answer_for_scorer("4", "5")
+    ('Friday', '4')
+    >>> answer_for_scorer("friday", "Friday"), answer_for_scorer("It is Monday.", "Friday")
+    ('friday', None)
+    >>> answer_for_scorer("3 + 4 = 7.", "7"), answer_for_scorer("x = 7", "x = 7")
+    ('7', 'x = 7')
     """
-    if last_boxed(text) is not None:
-        return find_answer(text)
     bare = text.strip()
-    short = len(bare) <= _MAX_BARE_CHARS and "\n" not in bare and "boxed" not in bare
-    return bare if bare and short else None
+    if isinstance(gold, str) and bare and bare.casefold() == gold.strip().casefold():
+        return bare
+    found = find_answer(text)
+    if found is None or "=" not in found or (isinstance(gold, str) and "=" in gold):
+        return found
+    return found.rpartition("=")[2].strip().removesuffix(".") or None
 
 
 class ScorerVerifier:
@@ -97,15 +102,16 @@ class ScorerVerifier:
         return [found[pair] for pair in pairs]
 
     def _check_one(self, scorer: Scorer, text: str) -> Finding:
-        answer = answer_for_scorer(text)
+        entry = json.loads(scorer.entry)
+        answer = answer_for_scorer(text, entry.get("answer"))
         if answer is None:
-            return Verdict.NO_ANSWER, "there is no boxed answer, nor one short line alone"
+            return Verdict.NO_ANSWER, "there is no boxed answer"
         if len(answer) > _MAX_ANSWER_CHARS:
             return Verdict.WRONG, f"not scored: over {_MAX_ANSWER_CHARS:,} characters"
         request = {
             "do": "score",
             "dataset": scorer.dataset,
-            "entry": json.loads(scorer.entry),
+            "entry": entry,
             "answer": answer,
             "timeout_s": self._timeout_s,
         }
