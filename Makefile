@@ -21,7 +21,7 @@ real: $(INSTALLED)
 	$(PIP) --editable ".[examples]"
 	test -f "$(REAL_MODEL)/model.safetensors" || $(BIN)/python examples/smollm2.py "$(REAL_MODEL)"
 	$(BIN)/python examples/export_reasoning_gym.py data/sums.jsonl --count 240 --seed 1
-	$(BIN)/python examples/function_tasks.py data/functions.jsonl --count 140 --seed 1 --level 1 --level 2
+	$(BIN)/python examples/function_tasks.py data/functions.jsonl --count 130 --seed 1 --level 1 --level 2
 	$(BIN)/srpo train configs/smollm2.toml --model "$(REAL_MODEL)" $(REAL_TRAIN)
 
 test: $(INSTALLED_DEV)

@@ -15,14 +15,12 @@ from srpo.figures import (
     DomainFigures,
     DomainScore,
     Evaluation,
-    Gain,
     StepFigures,
     count_outcomes,
     count_verdicts,
     domain_figures,
     evaluation_from,
     evaluation_row,
-    paired_gain,
     score_domain,
 )
 from srpo.types import Group, Verdict
@@ -180,20 +178,3 @@ def test_speed_is_over_the_whole_step() -> None:
     # 1000 tokens in 1.5 + 0.5 s
     assert step_figures().tokens_per_s == 500.0
     assert step_figures(seconds={}).tokens_per_s == 0.0
-
-
-def test_a_gain_is_paired_over_the_problems_that_both_evaluations_graded() -> None:
-    before = {"a": 0.0, "b": 0.5, "c": 0.0, "d": 1.0, "only before": 1.0}
-    after = {"a": 1.0, "b": 0.5, "c": 0.5, "d": 1.0, "only after": 0.0}
-    gain = paired_gain(before, after)
-    # changes 1, 0, .5, 0: mean .375; squares .390625 + .140625 + .015625 + .140625 = .6875;
-    # 1.96 * sqrt(.6875 / 3 / 4) = .469
-    assert gain is not None and gain.half is not None
-    assert (gain.mean, gain.problems) == (0.375, 4)
-    assert gain.half == pytest.approx(0.469, abs=5e-4)
-
-
-def test_a_gain_without_a_spread_has_no_interval() -> None:
-    assert paired_gain({"a": 0.0}, {"a": 1.0}) == Gain(1.0, None, 1)
-    assert paired_gain({"a": 0.5, "b": 0.5}, {"a": 0.5, "b": 0.5}) == Gain(0.0, None, 2)
-    assert paired_gain({"a": 0.5}, {"b": 0.5}) is None

@@ -386,19 +386,6 @@ def test_the_report_in_text_sets_before_against_after() -> None:
     assert all(len(line) <= 80 and "\x1b" not in line for line in text.splitlines())
 
 
-def test_the_report_says_what_was_gained_on_the_same_problems() -> None:
-    scores = [
-        DomainScore(
-            Accuracy(4, 4, sum(rates)), {}, 0.0, 9.0, 0, dict(zip("abcd", rates, strict=True))
-        )
-        for rates in ((0, 0, 0, 1), (1, 0, 1, 1))
-    ]
-    data = report_data(*(Evaluation(step, {"math": s}) for step, s in enumerate(scores)))
-    # changes 1, 0, 1, 0: mean .5, squares 4 * .25 = 1; 1.96 * sqrt(1 / 3 / 4) = .566, cut at 1
-    assert "gain +50.0 [-6.6 +100.0] points, paired over 4 problems" in report_text(data)
-    assert data["gain"]["math"]["low"] == pytest.approx(-0.0658, abs=5e-5)
-
-
 def test_the_report_marks_a_change_beyond_both_intervals() -> None:
     # 20 of 40 -> 40 of 40, n = 20: [29.9 70.1] and [83.9 100.0]
     assert "+50.0*" in report_text(report_data(evaluation(0, 20), evaluation(1, 40)))
