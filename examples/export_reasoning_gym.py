@@ -3,12 +3,14 @@
     pip install reasoning-gym
     python examples/export_reasoning_gym.py data/arithmetic.jsonl --count 400 --seed 1
 
-The default tasks, with two terms, are easy enough to learn from for a model of 135M parameters:
-SmolLM2-135M-Instruct solves about a quarter at temperature 1 (80 samples), but none of 48
-samples of chain_sum with up to three terms of two digits. There are only some hundreds of each.
-Other tasks are named by --task, their options set by --set; the package lists both:
-https://github.com/open-thought/reasoning-gym. Only answers that are one number are kept; what
-is left out is counted.
+Every problem names the package's own scorer, which is then its verifier; with --no-scorer answers
+are compared as mathematics instead, and only those that are one number are kept. What is left out
+is counted.
+
+The default tasks, with two terms, are easy enough to learn from for a model of 135M parameters;
+docs/log.md has the pass rates. There are only some hundreds of each. Other tasks are named by
+--task, and how hard they are is set by --set, as --set chain_sum.max_digits=2; the package lists
+both: https://github.com/open-thought/reasoning-gym.
 """
 
 from __future__ import annotations
@@ -26,7 +28,9 @@ import click
 
 from srpo.errors import SrpoError
 from srpo.problems import content_id, write_problems
-from srpo.types import Problem
+from srpo.problems.row_words import BadRowError
+from srpo.problems.scorer_rows import parse_scorer
+from srpo.types import Problem, Scorer
 
 EASY: dict[str, dict[str, Any]] = {
     "chain_sum": {"max_terms": 2, "max_digits": 1},
@@ -42,24 +46,44 @@ DRAWS_PER_PROBLEM = 10  # easy tasks repeat themselves, so more are drawn than a
 
 
 def take(
-    entries: Iterable[Mapping[str, Any]], task: str, count: int
+    entries: Iterable[Mapping[str, Any]], task: str, count: int, *, scored: bool = True
 ) -> tuple[list[Problem], Counter[str]]:
-    """The first `count` different problems with a number as answer, and what was left out."""
+    """The first `count` different problems, and what was left out.
+
+    `scored`: each names the task's scorer; else only numbers are kept as answers.
+    """
     problems: dict[str, Problem] = {}  # by statement
     left_out: Counter[str] = Counter()
     for entry in entries:
         if len(problems) == count:
             break
         statement, answer = entry["question"].strip(), entry["answer"]
-        if not is_number(answer):
+        scorer = scorer_of(entry, task) if scored else None
+        if not scored and not is_number(answer):
             left_out["the answer is not one number"] += 1
+        elif scored and scorer is None:
+            left_out["the entry is not JSON"] += 1
         elif statement in problems:
             left_out["drawn before"] += 1
         else:
-            id = content_id("math", statement, answer, ())
-            source = f"reasoning-gym/{task}"
-            problems[statement] = Problem(id, "math", statement, answer, source=source)
+            gold = answer if isinstance(answer, str) and answer.strip() else None
+            problems[statement] = Problem(
+                id=content_id("math", statement, gold, (), scorer),
+                domain="math",
+                statement=statement,
+                answer=gold,
+                source=f"reasoning-gym/{task}",
+                scorer=scorer,
+            )
     return list(problems.values()), left_out
+
+
+def scorer_of(entry: Mapping[str, Any], task: str) -> Scorer | None:
+    """The scorer with this entry; None if the entry holds what JSON has not, as a date."""
+    try:
+        return parse_scorer({"package": "reasoning_gym", "dataset": task, "entry": entry})
+    except BadRowError:
+        return None
 
 
 def is_number(answer: object) -> bool:
@@ -102,8 +126,12 @@ def draw(task: str, size: int, seed: int, options: Mapping[str, Any]) -> Iterabl
               help="Problems to write, the same number of each task.")  # fmt: skip
 @click.option("--seed", default=1, type=click.IntRange(0), show_default=True)
 @click.option("--set", "sets", multiple=True, metavar="TASK.OPTION=VALUE", help="A task's option.")
-def main(out: Path, tasks: tuple[str, ...], count: int, seed: int, sets: tuple[str, ...]) -> None:
-    """Draw, keep what has a number as answer, write and say what was left out."""
+@click.option("--scorer/--no-scorer", "scored", default=True, show_default=True,
+              help="Let the package's own scorer check answers.")  # fmt: skip
+def main(
+    out: Path, tasks: tuple[str, ...], count: int, seed: int, sets: tuple[str, ...], scored: bool
+) -> None:
+    """Draw, keep what can be checked, write and say what was left out."""
     if importlib.util.find_spec("reasoning_gym") is None:
         raise click.ClickException(
             "the package reasoning-gym is missing; run: pip install reasoning-gym"
@@ -116,7 +144,7 @@ def main(out: Path, tasks: tuple[str, ...], count: int, seed: int, sets: tuple[s
         share = count // len(tasks) + (i_task < count % len(tasks))
         options = EASY.get(task, {}) | settings.get(task, {})
         drawn = draw(task, DRAWS_PER_PROBLEM * share, seed, options)
-        taken, left_out = take(drawn, task, share)
+        taken, left_out = take(drawn, task, share, scored=scored)
         problems += taken
         short = f", {share - len(taken)} fewer than asked for" if len(taken) < share else ""
         reasons = "".join(f"; left out {n}: {why}" for why, n in left_out.most_common())

@@ -12,6 +12,7 @@ unpacked to float32, which holds them exactly (bfloat16 would round them), so th
 from __future__ import annotations
 
 import importlib.util
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -90,13 +91,21 @@ def main(out_dir: Path) -> None:
     model, tokenizer = load(gguf)
     if tokenizer.eos_token != EOS:
         raise click.ClickException(f"the tokenizer ends with {tokenizer.eos_token!r}, not {EOS!r}")
-    model.save_pretrained(str(out_dir))
-    tokenizer.save_pretrained(str(out_dir))
-    answer = greedy_answer(out_dir, QUESTION)
-    click.echo(f"{out_dir}: {model.num_parameters():,} parameters in float32 from {gguf.name}")
-    click.echo(f"{QUESTION} {answer}")
-    if "4" not in answer:
-        raise click.ClickException("that is no sensible answer; the conversion went wrong")
+    part = out_dir.with_name(f"{out_dir.name}.part")  # so that a folder with its name is whole
+    try:
+        if part.exists():
+            shutil.rmtree(part)
+        part.mkdir(parents=True)
+        model.save_pretrained(str(part))
+        tokenizer.save_pretrained(str(part))
+        answer = greedy_answer(part, QUESTION)
+        click.echo(f"{out_dir}: {model.num_parameters():,} parameters in float32 from {gguf.name}")
+        click.echo(f"{QUESTION} {answer}")
+        if "4" not in answer:
+            raise click.ClickException("that is no sensible answer; the conversion went wrong")
+        part.rename(out_dir)
+    except OSError as error:
+        raise click.ClickException(f"{out_dir} cannot be written: {error}") from error
 
 
 if __name__ == "__main__":

@@ -119,6 +119,13 @@ def check_prompts(config: Config, sets: ProblemSets, prompter: Prompter) -> None
             )
 
 
+def check_scorers(sets: ProblemSets, problem_with: Callable[[list[Problem]], str | None]) -> None:
+    """Raise `ConfigError` if the scorer that some problem names cannot be used on this machine."""
+    line = problem_with([problem for name in sets.train for problem in sets.of_set(name)])
+    if line:
+        raise ConfigError(line)
+
+
 def check_sandbox(config: Config, sets: ProblemSets) -> None:
     """Raise `ConfigError` if the sandbox cannot run some problem's tests at all."""
     if not config.verifier.remote_url:
@@ -161,7 +168,7 @@ def _ungradable_notes(
     check_gold: Callable[[Iterable[str]], Mapping[str, str]],
 ) -> list[str]:
     """Say which math problems have an answer that no completion could be checked against."""
-    with_answer = [problem for problem in problems if problem.answer is not None]
+    with_answer = [p for p in problems if p.answer is not None and p.scorer is None]
     reasons = check_gold([problem.answer or "" for problem in with_answer])
     bad = [problem for problem in with_answer if problem.answer in reasons]
     if not bad:

@@ -21,7 +21,7 @@ from srpo.errors import RunDirectoryError
 from srpo.history import Ledger, check_same_problems
 from srpo.prefixes import OwnAnswers
 from srpo.probing import Part, Probed, facts_of_probe, probe
-from srpo.problem_sets import ProblemSets, check_prompts, check_sandbox, load_sets
+from srpo.problem_sets import ProblemSets, check_prompts, check_sandbox, check_scorers, load_sets
 from srpo.prompts import Prompter
 from srpo.rewards import Grader
 from srpo.rewards.math.second_opinion import second_opinions
@@ -175,6 +175,7 @@ def _open_session(
     watcher.phase("reading problems")
     sets = load_sets(config, grader.math.check_gold)
     check_sandbox(config, sets)
+    check_scorers(sets, grader.scorers.problem_with)
     _check_unchanged(RunDirectory(root), sets)
     history: _History | None = None
     if config.selection.history and not RunDirectory(root).history.exists():

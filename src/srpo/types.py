@@ -114,6 +114,19 @@ CodeCase: TypeAlias = FunctionCase | StdioCase | AssertCase
 
 
 @dataclass(frozen=True, slots=True)
+class Scorer:
+    """Another package's own check of answers: which data set, and the entry that it made.
+
+    >>> Scorer(dataset="chain_sum", entry='{"answer": "4", "metadata": {}}').package
+    'reasoning_gym'
+    """
+
+    dataset: str  # the package's name of it
+    entry: str  # JSON of an object: what the scorer is given beside the answer
+    package: str = "reasoning_gym"  # the only one so far
+
+
+@dataclass(frozen=True, slots=True)
 class Problem:
     """One item to solve, with what is needed to check an answer.
 
@@ -129,6 +142,9 @@ class Problem:
     source: str = ""  # the file or generator it came from
     level: int | None = None  # difficulty as its author labelled it; higher is harder
     name: str = ""  # the `id` its author gave it, if any
+    scorer: Scorer | None = (
+        None  # math: who checks answers in place of the comparison with `answer`
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,11 +44,6 @@ def commands() -> list[str]:
     return [line for line in lines if line]
 
 
-def is_example(command: str) -> bool:
-    """The long real example, run by the slow test below."""
-    return command.startswith(("pip ", "python examples/")) or "models/smollm2" in command
-
-
 def run(command: list[str], cwd: Path) -> str:
     """The command's output; the test fails if its exit code is not 0."""
     environment = {**os.environ, "COLUMNS": "100"}
@@ -95,8 +90,6 @@ def words_of(command: str, workplace: Path) -> list[str]:
 @pytest.mark.parametrize("command", [c for c in commands() if c.startswith("srpo ")])
 @pytest.mark.timeout(600)  # the self-test tries more than two hundred programs
 def test_srpo_commands_run(command: str, workplace: Path) -> None:
-    if is_example(command):
-        pytest.skip("run by the slow test of the real example (2026-11-22)")
     said = run(words_of(command, workplace), workplace)
     if "--out verdicts.jsonl" in command:
         said = (workplace / "verdicts.jsonl").read_text()
@@ -120,19 +113,20 @@ def test_the_python_of_the_readme_runs(workplace: Path) -> None:
     assert "The run is complete" in run([sys.executable, "-c", block], workplace)
 
 
-def test_every_other_command_is_a_make_target_or_part_of_the_real_example() -> None:
+def test_every_other_command_is_a_make_target() -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     for command in commands():
         if command.startswith("make "):
             assert command.split()[1] in targets
         else:
-            assert command.startswith("srpo ") or is_example(command), command
+            assert command.startswith("srpo "), command
 
 
-def test_what_the_commands_of_the_readme_write_into_a_checkout_is_ignored() -> None:
+def test_what_the_commands_write_into_a_checkout_is_ignored() -> None:
     ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").split()
-    folders = set(re.findall(r"(?<![\w/])(data|models|runs)/", " ".join(commands())))
-    assert folders == {"data", "models", "runs"}
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    folders = set(re.findall(r"(?<![\w/])(data|runs)/", " ".join([*commands(), makefile])))
+    assert folders == {"data", "runs"}
     assert folders <= {line.strip("/") for line in ignored}
 
 
@@ -152,17 +146,33 @@ def test_the_tree_of_the_readme_is_the_tree_on_disk() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.enable_socket
-def test_the_real_example_runs(tmp_path: Path) -> None:
-    # packages are installed by `make slow`; here everything after them
-    (tmp_path / "examples").symlink_to(ROOT / "examples")
-    for command in commands():
-        if is_example(command) and not command.startswith("pip "):
-            words = shlex.split(command)
-            python = [sys.executable] if words[0] == "python" else [sys.executable, "-m", "srpo"]
-            run([*python, *words[1:]], tmp_path)
-    metrics = [
-        json.loads(line)
-        for line in (tmp_path / "runs" / "own-001" / "metrics.jsonl").read_text().splitlines()
-    ]
+def test_the_real_model_is_trained_by_make_real(tmp_path: Path) -> None:
+    # packages are installed by `make slow`; here everything after them, and fewer steps
+    for name in ("examples", "configs", "src", "pyproject.toml", "constraints.txt"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / ".venv").mkdir()
+    (tmp_path / ".venv" / "installed").touch()
+    shorter = (
+        "stage.1.steps=2", "stage.2.steps=2", "every_stage.problems_per_step=4",
+        "every_stage.group_size=4", "sets.math.holdout=4", "sets.code.holdout=4",
+        "probe.problems=0",
+    )  # fmt: skip
+    given = {
+        "PIP": "true",
+        "BIN": str(Path(sys.executable).parent),
+        "REAL_MODEL": str(tmp_path / "model"),
+        "REAL_TRAIN": " ".join(["--out", "runs/real", *settings(shorter)]),
+    }
+    said = run(
+        ["make", "-f", str(ROOT / "Makefile"), "real", *(f"{k}={v}" for k, v in given.items())],
+        tmp_path,
+    )
+    assert "paired over 4 problems" in said
+    rows = (tmp_path / "runs" / "real" / "metrics.jsonl").read_text().splitlines()
+    metrics = [json.loads(row) for row in rows]
     assert [row["stage"] for row in metrics] == [1, 1, 2, 2]
     assert metrics[-1]["code/groups"] > 0 and metrics[-1]["math/groups"] > 0
+    verdicts = [
+        sum(row[f"verdict/{v}_count"] for row in metrics) for v in ("ungradable", "infra_error")
+    ]
+    assert verdicts == [0, 0]

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import random
+import re
+import sys
+from collections import Counter
 from pathlib import Path
 from types import ModuleType
 
@@ -19,6 +24,7 @@ def example(name: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # where dataclasses look for the names of their fields' types
     spec.loader.exec_module(module)
     return module
 
@@ -27,6 +33,8 @@ humaneval = example("export_humaneval")
 gym = example("export_reasoning_gym")
 smollm2 = example("smollm2")
 vllm_cpu = example("vllm_cpu")
+functions = example("function_tasks")
+words = example("word_problems")
 
 
 def check(*lines: str) -> str:
@@ -117,10 +125,28 @@ def test_different_problems_with_a_number_as_answer_are_taken() -> None:
         {"question": "1 / 3 =", "answer": "1/3"},
         {"question": "never reached", "answer": "0"},
     ]
-    problems, left_out = gym.take(entries, "sums", count=2)
+    problems, left_out = gym.take(entries, "sums", count=2, scored=False)
     assert [(p.statement, p.answer) for p in problems] == [("1 + 1 =", "2"), ("1 / 3 =", "1/3")]
     assert {p.source for p in problems} == {"reasoning-gym/sums"}
     assert left_out == {"drawn before": 1, "the answer is not one number": 1}
+
+
+def test_every_answer_that_is_json_is_taken_with_the_scorer_that_checks_it(tmp_path: Path) -> None:
+    entries = [
+        {"question": "Which day?", "answer": "Friday", "metadata": {"year": 2022, "span": (1, 2)}},
+        {"question": "When?", "answer": "now", "metadata": {"date": object()}},
+        {"question": "Fill the grid.", "answer": None, "metadata": {}},
+    ]
+    problems, left_out = gym.take(entries, "days", count=3)
+    assert left_out == {"the entry is not JSON": 1}
+    assert [p.answer for p in problems] == ["Friday", None]
+    assert problems[0].scorer is not None and problems[0].scorer.dataset == "days"
+    # sorted names, tuples as lists
+    entry = '{"answer":"Friday","metadata":{"span":[1,2],"year":2022},"question":"Which day?"}'
+    assert problems[0].scorer.entry == entry
+    for name in ("g.jsonl", "g.parquet"):
+        write_problems(tmp_path / name, problems)
+        assert list(read_problems([tmp_path / name]).problems) == problems
 
 
 @pytest.mark.parametrize("answer", ["-4", "0.25", "244/607", "1e-5"])
@@ -142,6 +168,47 @@ def test_options_are_given_by_task() -> None:
 def test_an_option_that_cannot_be_read_is_an_error(text: str) -> None:
     with pytest.raises(click.BadParameter):
         gym.parse_settings([text])
+
+
+# -- generated tasks -----------------------------------------------------------------------
+
+
+def test_a_task_shows_the_head_of_the_function_that_its_tests_call() -> None:
+    (add,) = [f for f in functions.FAMILIES if f.name == "add_{n}"]
+    task = functions.make_task(add, random.Random(1))
+    n = int(task.name.removeprefix("add_"))
+    assert f"def add_{n}(x):\n" in task.statement and f"Return x plus {n}." in task.statement
+    assert all(case.expected == case.args[0] + n for case in task.tests)
+    assert len(task.tests) == functions.TESTS
+
+
+@pytest.mark.parametrize("family", functions.FAMILIES, ids=lambda family: family.name)
+def test_no_constant_passes_a_task(family: ModuleType) -> None:
+    for seed in range(20):
+        cases = functions.make_task(family, random.Random(seed)).tests
+        assert len({json.dumps(case.expected) for case in cases}) > 1
+
+
+def test_tasks_are_different_as_many_of_each_level_and_the_same_for_a_seed() -> None:
+    tasks = functions.make_tasks(50, seed=4)
+    assert Counter(task.level for task in tasks) == {1: 10, 2: 10, 3: 10, 4: 10, 5: 10}
+    assert len({task.id for task in tasks}) == 50
+    assert functions.make_tasks(50, seed=4) == tasks != functions.make_tasks(50, seed=5)
+
+
+def test_word_problems_are_different_and_the_same_for_a_seed() -> None:
+    made = words.make_problems(30, seed=4)
+    assert Counter(problem.level for problem in made) == {1: 10, 2: 10, 3: 10}
+    assert len({problem.id for problem in made}) == 30
+    assert words.make_problems(30, seed=4) == made
+
+
+def test_a_word_problem_has_the_answer_that_its_numbers_give() -> None:
+    for problem in words.make_problems(60, seed=1, levels=(1,)):
+        a, b = (int(number) for number in re.findall(r"\d+", problem.statement))
+        gets, gives, bags = (w in problem.statement for w in ("gets", "gives away", "bags"))
+        assert int(problem.answer) == (a + b if gets else a - b if gives else a * b)
+        assert gets + gives + bags == 1
 
 
 # -- all -----------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from srpo.problems import read_problems, write_problems
 from srpo.problems.exports import Format, verl_grading
 from srpo.rundir import RunDirectory
 from srpo.selection.rule import Decision, Resampled
-from srpo.types import AssertCase, CodeCase, FunctionCase, Problem, StdioCase
+from srpo.types import AssertCase, CodeCase, FunctionCase, Problem, Scorer, StdioCase
 from tests.factories import code_problem
 
 ADD = (FunctionCase("add", (1, [2, "x"]), 3), FunctionCase("add", (0, []), None))
@@ -193,3 +193,12 @@ def test_what_verl_cannot_grade_is_said(folder: Path, capsys: pytest.CaptureFixt
     said = capsys.readouterr().out.splitlines()
     assert said[0].endswith("kept.parquet: 6 kept problems of 7, in the format of verl")
     assert said[1].startswith("of these, 1 with tests that verl's own graders do not run")
+
+
+def test_verl_has_no_grader_for_a_problem_that_names_its_scorer() -> None:
+    scorer = Scorer("gcd", '{"answer":"4"}')
+    problem = Problem("m1", "math", "gcd(8, 12)?", "4", scorer=scorer)
+    name, truth = verl_grading(problem)
+    assert name == "srpo/scored"
+    row = {"package": "reasoning_gym", "dataset": "gcd", "entry": {"answer": "4"}}
+    assert json.loads(truth) == row

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from srpo.insight.report import report_data, report_text
 from srpo.rewards.math.second_opinion import Opinion
 from srpo.rewards.opinion_sample import opinion_row, questions
 from srpo.rundir import RunDirectory
-from srpo.types import Group, Verdict
+from srpo.types import Group, Scorer, Verdict
 from tests.factories import code_problem, math_problem, rollout
 
 
@@ -39,6 +40,13 @@ def test_only_what_was_compared_is_asked_about() -> None:
     ]  # fmt: skip
     code = Group(code_problem(), (7,), (rollout(Verdict.CORRECT),), policy_version=0)
     assert asked([code], 1, 1.0) == []
+
+
+def test_what_a_problems_own_scorer_judged_is_not_asked_about() -> None:
+    drawn = group(Verdict.CORRECT)
+    scored = replace(drawn.problem, scorer=Scorer("gcd", '{"answer":"4"}'))
+    rows = questions([replace(drawn, problem=scored)], 3, 1.0, prefilled_thinking=False)
+    assert rows == []
 
 
 def test_the_sample_is_of_the_wanted_size_and_always_the_same() -> None:

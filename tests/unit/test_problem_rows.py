@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 
 from srpo.problems.rows import BadRowError, parse_row
+from srpo.types import Scorer
 
 MATH: dict[str, Any] = {"domain": "math", "statement": "What is 2 + 2?", "answer": "4"}
 ADD: dict[str, Any] = {"function": "add", "args": [1, 2], "expected": 3}
 CODE: dict[str, Any] = {"domain": "code", "statement": "Write add(a, b).", "tests": [ADD]}
 ECHO: dict[str, Any] = {"stdin": "1\n", "stdout": "1\n"}
+GCD: dict[str, Any] = {"package": "reasoning_gym", "dataset": "gcd", "entry": {"answer": "4"}}
 
 BAD_ROWS: list[tuple[object, str]] = [
     ('{"domain": "math", ', "broken JSON (Expecting property name enclosed in double quotes"),
@@ -61,6 +63,14 @@ BAD_ROWS: list[tuple[object, str]] = [
     (CODE | {"tests": [ADD | {"args": None}]}, "test 1 has args that are null; they must be a"),
     (CODE | {"tests": [{"function": "f", "args": []}]}, "test 1 lacks 'expected', the value that"),
     (CODE | {"tests": [ADD | {"function": "import"}]}, "test 1 names no function: 'import'"),
+    (CODE | {"scorer": GCD}, "a code problem has no field 'scorer'; take it out"),
+    (MATH | {"scorer": "gcd"}, "field 'scorer' is a text that is not JSON (Expecting value"),
+    (MATH | {"scorer": [GCD]}, "field 'scorer' is a list; it must be an object, as \"scorer\""),
+    (MATH | {"scorer": GCD | {"data": 1}}, "unknown field of 'scorer' 'data'; did you mean 'data"),
+    (MATH | {"scorer": GCD | {"package": "os"}}, "field 'scorer' has the package 'os'; it must be"),
+    (MATH | {"scorer": GCD | {"dataset": 4}}, "field 'scorer' lacks 'dataset', the name of one"),
+    (MATH | {"scorer": GCD | {"entry": "4"}}, "field 'scorer' lacks 'entry', the object that the"),
+    (MATH | {"scorer": GCD | {"entry": {}}}, "field 'scorer' has an 'entry' without 'answer', w"),
     (CODE | {"tests": [ADD | {"function": "a.b()"}]}, "test 1 names no function: 'a.b()'"),
 ]  # fmt: skip
 
@@ -71,3 +81,12 @@ def test_a_bad_row_says_what_is_wrong(row: object, text: str) -> None:
     with pytest.raises(BadRowError) as caught:
         parse_row(line.encode(), source="a.jsonl")
     assert str(caught.value).startswith(text)
+
+
+def test_a_math_row_may_name_a_scorer_and_needs_no_answer_then() -> None:
+    row = {"domain": "math", "statement": "gcd(8, 12)?", "scorer": GCD}
+    problem = parse_row(json.dumps(row).encode(), source="a.jsonl")
+    assert problem.answer is None
+    assert problem.scorer == Scorer("gcd", '{"answer":"4"}', "reasoning_gym")
+    as_text = parse_row(json.dumps(row | {"scorer": json.dumps(GCD)}).encode(), source="a.jsonl")
+    assert as_text == problem

@@ -11,7 +11,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from srpo.figures import Accuracy, DomainScore, Evaluation
+from srpo.figures import Accuracy, DomainScore, Evaluation, Gain, paired_gain
 from srpo.insight.account_view import account_view
 from srpo.insight.lines import one_line, short
 
@@ -38,11 +38,32 @@ def report_data(
         "schema": SCHEMA,
         "before": None if before is None else evaluation_data(before),
         "after": None if after is None else evaluation_data(after),
+        "gain": _gains(before, after),
         "run": _clean(dict(run or {})),
         "notes": list(notes),
         "disagreements": [dict(row) for row in disagreements],
         "account": None if account is None else dict(account),
     }
+
+
+def _gains(before: Evaluation | None, after: Evaluation | None) -> dict[str, Any]:
+    """By domain: what was gained on the same problems, with the ends of its 95 % interval."""
+    if before is None or after is None:
+        return {}
+    found = {
+        domain: paired_gain(old.rates, after.domains[domain].rates)
+        for domain, old in before.domains.items()
+        if domain in after.domains
+    }
+    return {domain: _gain(gain) for domain, gain in found.items() if gain is not None}
+
+
+def _gain(gain: Gain) -> dict[str, Any]:
+    half = gain.half
+    ends = (
+        (None, None) if half is None else (max(-1.0, gain.mean - half), min(1.0, gain.mean + half))
+    )
+    return {"mean": gain.mean, "low": ends[0], "high": ends[1], "problems": gain.problems}
 
 
 def evaluation_data(evaluation: Evaluation) -> dict[str, Any]:
@@ -62,7 +83,10 @@ def report_view(data: Mapping[str, Any]) -> RenderableType:
     before, after = data["before"], data["after"]
     parts: list[RenderableType] = []
     for domain in _keys(before, after, "domains"):
-        parts += [_domain_table(domain, before, after), _habits(domain, before, after), Text()]
+        parts += [_domain_table(domain, before, after)]
+        if gain := data.get("gain", {}).get(domain):  # reports of before it was there have none
+            parts.append(Text(_gain_line(gain)))
+        parts += [_habits(domain, before, after), Text()]
     if not parts:
         parts += [Text("No held-out accuracy was measured."), Text()]
     else:
@@ -80,6 +104,15 @@ def report_view(data: Mapping[str, Any]) -> RenderableType:
     if data["notes"]:
         parts += [Text(), *(Text.assemble(("* ", "dim"), note) for note in data["notes"])]
     return Group(*parts)
+
+
+def _gain_line(gain: Mapping[str, Any]) -> str:
+    """What was gained, in points of a hundred."""
+    between = (
+        "" if gain["low"] is None else f" [{100 * gain['low']:+.1f} {100 * gain['high']:+.1f}]"
+    )
+    of = f"{gain['problems']} problem" + ("s" if gain["problems"] > 1 else "")
+    return f"gain {100 * gain['mean']:+.1f}{between} points, paired over {of}"
 
 
 def _disagreements(rows: Sequence[Mapping[str, Any]]) -> list[RenderableType]:

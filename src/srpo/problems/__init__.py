@@ -17,7 +17,8 @@ from srpo.errors import ProblemFileError
 from srpo.problems.case_rows import case_row
 from srpo.problems.row_words import BadRowError
 from srpo.problems.rows import FIELDS, parse_row, problem_row
-from srpo.types import CodeCase, Domain, Json, Problem
+from srpo.problems.scorer_rows import scorer_row
+from srpo.types import CodeCase, Domain, Json, Problem, Scorer
 
 JSONL_SUFFIXES = (".jsonl", ".ndjson")
 PARQUET_SUFFIXES = (".parquet",)
@@ -57,7 +58,11 @@ class ProblemRead:
 
 
 def content_id(
-    domain: Domain, statement: str, answer: str | None, tests: Sequence[CodeCase]
+    domain: Domain,
+    statement: str,
+    answer: str | None,
+    tests: Sequence[CodeCase],
+    scorer: Scorer | None = None,
 ) -> str:
     """Sixteen hex digits that are equal when the content is, whatever file it came from.
 
@@ -73,6 +78,8 @@ def content_id(
         "answer": answer,
         "tests": [case_row(case) for case in tests],
     }
+    if scorer is not None:
+        content["scorer"] = scorer_row(scorer)
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -153,8 +160,8 @@ def hold_out(
 def write_problems(path: Path, problems: Sequence[Problem]) -> None:
     """Write a file that `read_problems` reads back as the same problems.
 
-    The suffix decides between JSONL and Parquet, as in reading; in Parquet `tests` is a JSON
-    string. A problem's `name` is written as `id`; its hash is not written. An empty `source`
+    The suffix decides between JSONL and Parquet, as in reading; in Parquet `tests` and `scorer` are
+    JSON strings. A problem's `name` is written as `id`; its hash is not written. An empty `source`
     comes back as the file's name. Raises ProblemFileError when the file cannot be written.
     """
     parquet = is_parquet(path)
@@ -174,7 +181,10 @@ def _write_parquet(path: Path, rows: Sequence[dict[str, Json]]) -> None:
     import pyarrow.parquet as pq
 
     schema = pa.schema([(name, pa.int64() if name == "level" else pa.string()) for name in FIELDS])
-    flat = [row | {"tests": json.dumps(row["tests"])} if "tests" in row else row for row in rows]
+    flat = [
+        row | {name: json.dumps(row[name]) for name in ("tests", "scorer") if name in row}
+        for row in rows
+    ]
     with path.open("wb") as file:
         pq.write_table(pa.Table.from_pylist(flat, schema=schema), file)
 
@@ -241,7 +251,9 @@ def _parquet_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
 
 
 def _with_id(problem: Problem) -> Problem:
-    id = content_id(problem.domain, problem.statement, problem.answer, problem.tests)
+    id = content_id(
+        problem.domain, problem.statement, problem.answer, problem.tests, problem.scorer
+    )
     return replace(problem, id=id)
 
 
@@ -256,8 +268,9 @@ def _is_duplicate(
     earlier_id, earlier_place = first[key]
     if earlier_id == problem.id:
         return True
-    field = "answer" if problem.domain == "math" else "tests"
-    raise BadRowError(f"the same statement has another {field!r} in {earlier_place}")
+    field = "'answer' or 'scorer'" if problem.scorer else "'answer'"
+    field = field if problem.domain == "math" else "'tests'"
+    raise BadRowError(f"the same statement has another {field} in {earlier_place}")
 
 
 def _plural(count: int, noun: str) -> str:

@@ -14,12 +14,14 @@ from typing import Any, Literal
 from srpo.errors import ProblemFileError
 from srpo.problems import is_parquet, write_problems
 from srpo.problems.case_rows import cases_row
+from srpo.problems.scorer_rows import scorer_row
 from srpo.rewards.code.output import DEFAULT_CHECKER
 from srpo.types import CodeCase, FunctionCase, Json, Problem, StdioCase
 
 Format = Literal["srpo", "verl", "trl"]
 # verl picks its own grader by `data_source`: boxed answers as text, programs by input and output
 VERL_MATH, VERL_CODE = "lighteval/MATH", "taco"
+VERL_SCORED = "srpo/scored"  # another package scores it: verl needs a reward function
 VERL_UNKNOWN = "srpo/code"  # tests that no grader of verl runs: it needs a reward function
 
 
@@ -100,6 +102,8 @@ def verl_grading(problem: Problem) -> tuple[str, str]:
     an input has one argument a line, each as JSON. Other tests, as asserts, are given as our own
     rows, under a name for which verl wants a reward function.
     """
+    if problem.scorer is not None:
+        return VERL_SCORED, json.dumps(scorer_row(problem.scorer))
     if problem.answer is not None:
         return VERL_MATH, problem.answer
     truth = _inputs_and_outputs(problem.tests)

@@ -13,11 +13,12 @@ from typing import Any
 from srpo.problems.case_rows import cases_row, parse_tests
 from srpo.problems.foreign_rows import native_row
 from srpo.problems.row_words import BadRowError, check_name, kind_of, parse_json
+from srpo.problems.scorer_rows import parse_scorer, scorer_row
 from srpo.types import Domain, Json, Problem
 
 __all__ = ["FIELDS", "BadRowError", "parse_row", "problem_row"]
 
-FIELDS = ("domain", "statement", "answer", "tests", "id", "source", "level")
+FIELDS = ("domain", "statement", "answer", "tests", "id", "source", "level", "scorer")
 
 
 def parse_row(row: bytes | Mapping[str, Any], source: str) -> Problem:
@@ -37,11 +38,14 @@ def parse_row(row: bytes | Mapping[str, Any], source: str) -> Problem:
     fields = {name: value for name, value in fields.items() if value is not None}
     domain = _domain(fields)
     statement = _text(fields, "statement", needs="a problem needs a text to solve")
-    answer = _answer(fields) if domain == "math" else None
+    scorer = parse_scorer(fields["scorer"]) if "scorer" in fields else None
+    # a puzzle with many solutions has a scorer, and no one answer
+    needs_answer = domain == "math" and ("answer" in fields or scorer is None)
+    answer = _answer(fields) if needs_answer else None
     tests = parse_tests(fields.get("tests")) if domain == "code" else ()
-    foreign = {"math": "tests", "code": "answer"}[domain]
-    if foreign in fields:
-        raise BadRowError(f"a {domain} problem has no field {foreign!r}; take it out")
+    for foreign in {"math": ("tests",), "code": ("answer", "scorer")}[domain]:
+        if foreign in fields:
+            raise BadRowError(f"a {domain} problem has no field {foreign!r}; take it out")
     problem = Problem(
         id="",  # `problems` gives it, from the content
         domain=domain,
@@ -51,6 +55,7 @@ def parse_row(row: bytes | Mapping[str, Any], source: str) -> Problem:
         source=_optional_text(fields, "source") or source,
         level=_level(fields),
         name=_optional_text(fields, "id"),
+        scorer=scorer,
     )
     _check_plain(problem)
     return problem
@@ -69,6 +74,8 @@ def problem_row(problem: Problem) -> dict[str, Json]:
         row["source"] = problem.source
     if problem.level is not None:
         row["level"] = problem.level
+    if problem.scorer is not None:
+        row["scorer"] = scorer_row(problem.scorer)
     return row
 
 

@@ -15,6 +15,7 @@ from srpo.rewards.language import mixing_share
 from srpo.rewards.math import MathVerifier
 from srpo.rewards.math.answers import gold_problem
 from srpo.rewards.overlong import overlong_penalty
+from srpo.rewards.scorers import ScorerVerifier
 from srpo.sandbox import Limits, Sandbox
 from srpo.types import Group, Problem, Rollout, Verdict
 
@@ -80,6 +81,7 @@ class Grader:
         self._own_sandbox: Sandbox | None = None
         self._failures: dict[str, Counter[int]] = {}  # problem id -> case -> how often it failed
         self.math = MathVerifier(config.math_timeout_s)
+        self.scorers = ScorerVerifier(config.math_timeout_s)
 
     def grade(
         self,
@@ -165,6 +167,7 @@ class Grader:
                 item.completion,
                 truncated=item.truncated,
                 thinking_required=thinking_required,
+                scored=item.problem.scorer is not None,
             )
             for i, item in enumerate(items)
         }
@@ -182,9 +185,21 @@ class Grader:
     def _verify(self, domain: str, items: Sequence[_Item]) -> list[CodeFinding]:
         """Let the verifier of a domain look at the answers."""
         if domain == "math":
-            pairs = [(item.problem.answer, item.completion.answer) for item in items]
-            return [CodeFinding(verdict, note=note) for verdict, note in self.math.check(pairs)]
+            return self._verify_math(items)
         return self._verify_code(items)
+
+    def _verify_math(self, items: Sequence[_Item]) -> list[CodeFinding]:
+        """By the scorer that a problem names, else by comparing with its gold answer."""
+        compared = [item for item in items if item.problem.scorer is None]
+        pairs = [(item.problem.answer, item.completion.answer) for item in compared]
+        by_answer = iter(self.math.check(pairs))
+        by_scorer = iter(
+            self.scorers.check(
+                [(i.problem.scorer, i.completion.answer) for i in items if i.problem.scorer]
+            )
+        )
+        found = [next(by_scorer if item.problem.scorer else by_answer) for item in items]
+        return [CodeFinding(verdict, note=note) for verdict, note in found]
 
     def _verify_code(self, items: Sequence[_Item]) -> list[CodeFinding]:
         programs = [extract_program(item.completion.raw_answer) for item in items]
@@ -221,6 +236,7 @@ class Grader:
     def close(self) -> None:
         """End all processes that this grader started."""
         self.math.close()
+        self.scorers.close()
         if self._own_sandbox is not None:
             self._own_sandbox.close()
             self._own_sandbox = None
@@ -239,9 +255,13 @@ def before_verifying(
     *,
     truncated: bool,
     thinking_required: bool,
+    scored: bool = False,
 ) -> CodeFinding | None:
-    """The finding that the form alone decides; None if the answer has to be looked at."""
-    if domain == "math" and (reason := gold_problem(gold)):
+    """The finding that the form alone decides; None if the answer has to be looked at.
+
+    `scored`: a scorer checks the answer, so that no gold answer is needed.
+    """
+    if domain == "math" and not scored and (reason := gold_problem(gold)):
         return CodeFinding(Verdict.UNGRADABLE, note=reason)
     if truncated:
         return CodeFinding(Verdict.TRUNCATED, note="reached the longest completion allowed")

@@ -27,12 +27,12 @@ def questions(
 
     A rollout is in the sample if the hash of its step, place and problem falls into `share`, 0 to
     1. The id is "problem/rollout". Truncated and badly formed completions are not asked about,
-    nor what could not be graded.
+    nor what could not be graded, nor what a problem's own scorer checked.
     """
     found: list[Question] = []
     for i_group, group in enumerate(groups):
         gold = group.problem.answer
-        if gold is None or not share:
+        if gold is None or not share or group.problem.scorer is not None:
             continue
         for i_rollout, rollout in enumerate(group.rollouts):
             drawn = _draw(f"{step}/{i_group}/{group.problem.id}/{i_rollout}") < share

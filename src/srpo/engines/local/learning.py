@@ -11,7 +11,6 @@ from torch import Tensor
 from srpo.engines.local.network import AnyNetwork, Prefixes, Row
 from srpo.types import Clip, Datum
 
-
 MOST_PADDING = 0.05  # of a micro-batch's tokens: 1.3 times faster at 4096 of them, docs/log.md
 
 

@@ -27,13 +27,17 @@ _CHUNK_BYTES = 1 << 16
 
 
 class MathServer:
-    """One server process. Raises OSError or EOFError if it does not start or answer."""
+    """One server process. Raises OSError or EOFError if it does not start or answer.
 
-    def __init__(self) -> None:
+    `module` is what it runs, if that is not math-verify's server.
+    """
+
+    def __init__(self, module: str = "") -> None:
+        command = (*_COMMAND[:-1], module) if module else _COMMAND
         env = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
         env.update(PATH="/usr/bin:/bin", LC_ALL="C.UTF-8", PYTHONUTF8="1", PYTHONHASHSEED="0")
         self._process = subprocess.Popen(
-            _COMMAND,
+            command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -92,11 +96,13 @@ class MathServer:
 class MathServers:
     """Up to `size` servers, each started when it is first needed, replaced when it dies.
 
-    Safe to use from several threads: a caller waits while all servers are busy.
+    Safe to use from several threads: a caller waits while all servers are busy. `module`: see
+    `MathServer`.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, module: str = "") -> None:
         self.size = size
+        self._module = module
         self._servers: dict[int, MathServer] = {}
         self._free: queue.LifoQueue[int] = queue.LifoQueue()  # the warmest first
         for slot in reversed(range(size)):
@@ -151,7 +157,7 @@ class MathServers:
 
     def _server(self, slot: int) -> MathServer:
         if slot not in self._servers:
-            self._servers[slot] = MathServer()
+            self._servers[slot] = MathServer(self._module)
         return self._servers[slot]
 
     def _drop(self, slot: int) -> None:
