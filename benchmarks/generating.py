@@ -1,4 +1,4 @@
-"""transformers' `generate`, the other side of sampling, and a larger model to draw from."""
+"""transformers' `generate`, the other side of sampling."""
 
 from __future__ import annotations
 
@@ -45,20 +45,3 @@ def generate(
 def _length(tokens: list[int], stops: list[int]) -> int:
     """Tokens up to the first stop, which counts."""
     return next((i for i, token in enumerate(tokens, start=1) if token in stops), len(tokens))
-
-
-def larger_llama() -> Any:
-    """A Llama of random weights, 28 million of them: to see how the gain goes with size."""
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=8192,
-        hidden_size=512,
-        intermediate_size=1408,
-        num_hidden_layers=8,
-        num_attention_heads=8,
-        num_key_value_heads=4,
-        tie_word_embeddings=True,
-    )
-    return LlamaForCausalLM(config).eval()

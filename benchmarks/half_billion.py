@@ -15,11 +15,10 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
 
+from benchmarks.shapes import qwen25_half_billion
 from srpo.config import Config
 from srpo.config_files import load_config
 from srpo.engines.local import LocalEngine
@@ -42,29 +41,12 @@ def said(what: str, started_s: float) -> None:
     print(f"{what}: {time.monotonic() - started_s:.0f} s, peak {peak_gib():.1f} GiB", flush=True)
 
 
-def build() -> Any:
-    """Qwen2.5-0.5B's shape with random weights."""
-    torch.manual_seed(0)
-    config = AutoConfig.for_model(
-        "qwen2",
-        hidden_size=896,
-        intermediate_size=4864,
-        num_hidden_layers=24,
-        num_attention_heads=14,
-        num_key_value_heads=2,
-        vocab_size=151_936,
-        max_position_embeddings=32_768,
-        tie_word_embeddings=True,
-    )
-    return AutoModelForCausalLM.from_config(config).eval()
-
-
 def main(rows: int, dtype: str) -> None:
     """Draw `rows` answers, train on them, and say what it took."""
     config: Config = load_config(RECIPE).config
     length = config.stage[0].max_completion_tokens
     started_s = time.monotonic()
-    model = build()
+    model = qwen25_half_billion()
     said("model built", started_s)
     engine = LocalEngine(
         model,

@@ -16,10 +16,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
 
 from benchmarks.generating import generate
 from benchmarks.measuring import Section, in_turn, spread
+from benchmarks.shapes import smollm2_135m
 from benchmarks.workload import NO_FOLDER
 from srpo.engines.local import LocalEngine
 from srpo.engines.local.sampling import Sampler
@@ -30,23 +30,6 @@ GROUPS, GROUP_SIZE = 32, 8  # 256 answers
 PROMPT_TOKENS, ANSWER_TOKENS = 32, 32
 TRAINED = 16  # of the answers, for a pass of training
 PEAK_SHAPE = (4096, 576, 1536)  # tokens, and the two sides of the model's largest layers
-
-
-def build() -> Any:
-    """SmolLM2-135M's shape with random weights, stored in float32 as srpo trains them."""
-    torch.manual_seed(0)
-    config = AutoConfig.for_model(
-        "llama",
-        hidden_size=576,
-        intermediate_size=1536,
-        num_hidden_layers=30,
-        num_attention_heads=9,
-        num_key_value_heads=3,
-        vocab_size=49_152,
-        max_position_embeddings=2048,
-        tie_word_embeddings=True,
-    )
-    return AutoModelForCausalLM.from_config(config).eval()
 
 
 def prompts() -> list[list[int]]:
@@ -106,7 +89,7 @@ def multiply() -> None:
 
 def training_section(rounds: int) -> Section:
     """Share of the peak of our training pass and of a plain one."""
-    model, data = build(), batch()
+    model, data = smollm2_135m(), batch()
     engine = LocalEngine(model, NO_FOLDER, dtype=DTYPE, micro_batch_tokens=2048)
 
     def ours() -> None:
@@ -135,7 +118,7 @@ def training_section(rounds: int) -> Section:
 
 def sampling_section(rounds: int) -> Section:
     """Our sampler, `generate`, and vLLM if it is there, on 256 answers."""
-    model = build()
+    model = smollm2_135m()
     asked = prompts()
 
     def drawing(sampler: Sampler | None) -> Callable[[], None]:
@@ -144,7 +127,7 @@ def sampling_section(rounds: int) -> Section:
         )
         return lambda: _draw(engine, asked)
 
-    half = build().to(DTYPE)
+    half = smollm2_135m().to(DTYPE)
     names = ["srpo", "generate"]
     actions: list[Callable[[], object]] = [
         drawing(None),

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.generating import generate, larger_llama
+from benchmarks.generating import generate
 from benchmarks.measuring import Section, in_turn, seconds, spread
+from benchmarks.shapes import llama_28m
 from benchmarks.workload import GROUP_SIZE, MAX_TOKENS, NO_FOLDER, Work
 from srpo.engines.local import LocalEngine
 from srpo.types import Sampling
@@ -30,7 +31,7 @@ class Drawn:
 def measure_sampling(work: Work, rounds: int) -> list[Drawn]:
     """Natural stops and forced lengths on the embedded model, forced lengths on a larger one."""
     prompts, stops = work.prompts(0), work.prompter.stop_ids
-    model, larger = work.model(), larger_llama()
+    model, larger = work.model(), llama_28m()
     return [
         _measure("embedded model, natural stops", model, prompts, MAX_TOKENS, stops, rounds),
         _measure(

@@ -13,11 +13,10 @@ from pathlib import Path
 
 from srpo.config import Config
 from srpo.errors import ConfigError
-from srpo.memory import ModelShape, estimate_memory, sharded_bytes
+from srpo.memory import GIB, ModelShape, estimate_memory, sharded_bytes
 from srpo.plan import StageOutline, most_of
 from srpo.rundir import RunDirectory
 
-GIB = 2**30
 TERA = 1e12
 
 

@@ -12,6 +12,7 @@ from srpo.config import Config
 from srpo.engines import MAX_LOGITS
 from srpo.errors import ConfigError
 
+GIB = 2**30
 FLOAT32 = 4  # bytes
 MOMENTS = {"float32": 8, "8bit": 2}  # bytes of a trained weight's two
 # Values kept for the backward pass by one layer and token, in units of the model's width and of
@@ -86,7 +87,7 @@ def estimate_memory(
     weights = _weights(config, shape)
     if config.model.sampler == "vllm":  # it holds its copy and its cache while training goes on
         untied = shape.num_weights + shape.vocabulary * shape.width
-        weights += untied * compute + int(config.model.sampler_cache_gib * (1 << 30))
+        weights += untied * compute + int(config.model.sampler_cache_gib * GIB)
         cache = 0
     return MemoryEstimate(
         weights=weights,
@@ -151,7 +152,7 @@ def fitting_tokens(config: Config, shape: ModelShape, memory_bytes: int) -> int:
         ("a smaller every_stage.max_completion_tokens", True),
     )
     raise ConfigError(
-        f"this needs {needed / 2**30:.1f} GiB, and there are {memory_bytes / 2**30:.1f}: try "
+        f"this needs {needed / GIB:.1f} GiB, and there are {memory_bytes / GIB:.1f}: try "
         + ", ".join(name for name, is_open in savings if is_open)
     )
 

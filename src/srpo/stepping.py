@@ -20,6 +20,8 @@ from srpo.selection import Selection
 from srpo.session import Session
 from srpo.types import Adam, Clip, Datum, Group, Request, Sampling
 
+Batch: TypeAlias = tuple[Sequence[Group], list[Datum]]  # what an update is made of
+
 
 def roll_out(
     s: Session, stage: StageConfig, selection: Selection, seconds: dict[str, float]
@@ -82,16 +84,14 @@ def update(s: Session, stage: StageConfig, groups: Sequence[Group]) -> Update:
     clip = Clip(s.config.loss.clip_low, s.config.loss.clip_high)
     norms: list[float] = []
     skipped: list[Group] = []
-    gaps: list[float] = []
+    gaps: list[float] | None = None
     capped: float | None = None
     if s.config.loss.importance_cap:
         batches, gaps, capped = _corrected(s, groups, batches, clip)
     updates = batches * config.passes
-    for number, (part, data) in enumerate(updates):
+    for part, data in updates:
         logprobs = s.engine.forward_backward(data, clip)
-        if (
-            number == 0 and capped is None
-        ):  # later ones are meant to differ: the policy has moved on
+        if gaps is None:  # of later ones they are meant to differ: the policy has moved on
             gaps = gaps_between(data, logprobs)
             check_together(s, groups, gaps)
         norm = s.engine.optim_step(_adam(s, _learning_rate(s, stage)))["grad_norm"]
@@ -101,7 +101,7 @@ def update(s: Session, stage: StageConfig, groups: Sequence[Group]) -> Update:
         else:
             skipped += part
     count_skipped(s, skipped, of_updates=len(updates), made=len(norms))
-    finite = [gap for gap in gaps if math.isfinite(gap)]
+    finite = [gap for gap in gaps or () if math.isfinite(gap)]
     return Update(
         rate,
         grad_norm=math.fsum(norms) / len(norms) if norms else None,
@@ -110,9 +110,6 @@ def update(s: Session, stage: StageConfig, groups: Sequence[Group]) -> Update:
         skipped=len(updates) - len(norms),
         importance_capped_frac=capped,
     )
-
-
-Batch: TypeAlias = tuple[Sequence[Group], list[Datum]]  # what an update is made of
 
 
 def _corrected(

@@ -243,7 +243,7 @@ def test_a_dead_server_is_replaced_and_twice_dead_is_an_infra_error(
         (pid,) = verifier._servers.pids()
         os.kill(pid, signal.SIGKILL)
         assert verifier.check_one(*pair)[0] is Verdict.CORRECT
-        monkeypatch.setattr("srpo.rewards.math.servers._COMMAND", ["/bin/false"])
+        monkeypatch.setattr("srpo.rewards.servers._COMMAND", ["/bin/false"])
         (pid,) = verifier._servers.pids()
         os.kill(pid, signal.SIGKILL)
         verdict, note = verifier.check_one(*pair)

@@ -132,10 +132,10 @@ def test_trouble_of_the_entry_is_ungradable_and_never_a_wrong_answer(
 
 
 def test_a_process_that_cannot_start_is_infra_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("srpo.rewards.math.servers._COMMAND", ["/bin/false", "-m", "worker"])
+    monkeypatch.setattr("srpo.rewards.servers._COMMAND", ["/bin/false"])
     verifier = ScorerVerifier()
     (verdict, note) = verifier.check([(SUM, "4")])[0]
-    assert verdict is Verdict.INFRA_ERROR and note.startswith("the math server failed")
+    assert verdict is Verdict.INFRA_ERROR and note.startswith("the scorer server failed")
 
 
 @pytest.mark.parametrize(

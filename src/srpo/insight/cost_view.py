@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 
 from srpo.config import Config
 from srpo.cost import (
-    GIB,
     Assumptions,
     Cost,
     Devices,
@@ -19,8 +18,8 @@ from srpo.cost import (
     training_flops,
     work_of,
 )
-from srpo.insight.lines import in_steps, short
-from srpo.memory import ModelShape
+from srpo.insight.lines import counted, short
+from srpo.memory import GIB, ModelShape
 from srpo.plan import StageOutline
 
 HOUR_S, DAY_S = 3600, 86_400
@@ -94,8 +93,8 @@ def _measured_line(cost: Cost, rates: Rates) -> str:
         f"cost, at most: {_hours(cost.total_s)} hours of the machine of {rates.run}, "
         f"{_span(cost.total_s)} (sampling {_hours(cost.sampling_s)}, training "
         f"{_hours(cost.training_s)}, the rest {_hours(cost.rest_s)}). Rates measured there, on "
-        f"{rates.device}, {in_steps(rates.steps)}: {short(rates.sampled_per_s)} tokens a second "
-        f"sampled, {short(rates.trained_per_s)} trained; completions had "
+        f"{rates.device}, {counted(rates.steps, 'step')}: {short(rates.sampled_per_s)} tokens a "
+        f"second sampled, {short(rates.trained_per_s)} trained; completions had "
         f"{rates.length_tokens:,.0f} tokens, and longer ones are slower"
     )
 
@@ -103,10 +102,11 @@ def _measured_line(cost: Cost, rates: Rates) -> str:
 def _size(size_bytes: int) -> str:
     """GiB, or MiB below one."""
     gib = size_bytes / GIB
-    return f"{gib:,.0f} GiB" if gib >= 9.95 else f"{gib:.1f} GiB" if gib >= 1 else _mib(size_bytes)
+    return f"{gib:,.0f} GiB" if gib >= 9.95 else f"{gib:.1f} GiB" if gib >= 1 else mib(size_bytes)
 
 
-def _mib(size_bytes: int) -> str:
+def mib(size_bytes: int) -> str:
+    """Such as `1,024 MiB`."""
     return f"{size_bytes / MIB:,.0f} MiB"
 
 

@@ -110,7 +110,7 @@ class PlainLines:
         self._pace = Pace(stages, first_step)
         self._write(title)
         for plan in stages:
-            steps = "no fixed end" if plan.steps is None else in_steps(plan.steps)
+            steps = "no fixed end" if plan.steps is None else counted(plan.steps, "step")
             self._write(f"stage {plan.number}: {plan.name}, {steps}")
         if first_step > 1:
             self._write(f"going on at step {first_step}")
@@ -189,9 +189,9 @@ def in_order(domains: Collection[Domain]) -> list[Domain]:
     return [d for d in DOMAIN_ORDER if d in domains]
 
 
-def in_steps(count: int) -> str:
+def counted(count: int, noun: str) -> str:
     """Such as `1 step`, `2 steps`."""
-    return f"{count} step" if count == 1 else f"{count} steps"
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def number(value: float | None) -> str:

@@ -16,9 +16,9 @@ from srpo.figures import DomainFigures, Evaluation, StepFigures
 from srpo.insight.lines import (
     Pace,
     clock,
+    counted,
     evaluation_line,
     in_order,
-    in_steps,
     number,
     one_line,
     percent,
@@ -235,7 +235,7 @@ def stage_bar(pace: Pace, width: int) -> Iterator[Text]:
         return
     for plan, cells in zip(pace.stages, _stage_cells(pace, width), strict=True):
         done = pace.done(plan.number)
-        planned = in_steps(done) if plan.steps is None else f"{done}/{plan.steps}"
+        planned = counted(done, "step") if plan.steps is None else f"{done}/{plan.steps}"
         over, current = plan.number < pace.stage, plan.number == pace.stage
         head = Text(f"{plan.number} {one_line(plan.name)}")
         head.truncate(max(1, cells - len(planned) - 3), overflow="ellipsis")

@@ -13,13 +13,11 @@ from rich.text import Text
 from srpo.config import Config
 from srpo.config_files import LoadedConfig, settings_of
 from srpo.cost import Assumptions, read_rates
-from srpo.insight.cost_view import cost_lines
-from srpo.insight.lines import in_steps, short
+from srpo.insight.cost_view import cost_lines, mib
+from srpo.insight.lines import counted, short
 from srpo.known_models import shape_for_planning
-from srpo.memory import MemoryEstimate, ModelShape, estimate_memory, fitting_tokens
+from srpo.memory import GIB, MemoryEstimate, ModelShape, estimate_memory, fitting_tokens
 from srpo.plan import StageOutline, count_problems, most_of, outline
-
-MIB = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +67,7 @@ def print_plan(
     say(_memory_line(estimate_memory(config, shape), shape))
     say(*cost_lines(config, shape, stages, question.assumptions, rates))
     if question.memory_gib is not None:
-        fits = fitting_tokens(config, shape, int(question.memory_gib * 2**30))
+        fits = fitting_tokens(config, shape, int(question.memory_gib * GIB))
         text = f"in {question.memory_gib:g} GiB: model.micro_batch_tokens up to {fits:,}"
         own = config.model.micro_batch_tokens
         say(text + (f" (set to {own:,})" if own > fits else ""))
@@ -78,12 +76,12 @@ def print_plan(
 
 
 def _memory_line(memory: MemoryEstimate, shape: ModelShape) -> str:
-    reference = f"reference model {_mib(memory.reference)}; " if memory.reference else ""
+    reference = f"reference model {mib(memory.reference)}; " if memory.reference else ""
     return (
-        f"memory, estimated from shapes: {_mib(memory.peak)} at the peak on one device, which is "
+        f"memory, estimated from shapes: {mib(memory.peak)} at the peak on one device, which is "
         f"all that srpo's own engine runs on (weights, gradients, Adam and copies "
-        f"{_mib(memory.weights)}; {reference}activations {_mib(memory.activations)}; logits "
-        f"{_mib(memory.logits)}; cache while sampling {_mib(memory.cache)}); "
+        f"{mib(memory.weights)}; {reference}activations {mib(memory.activations)}; logits "
+        f"{mib(memory.logits)}; cache while sampling {mib(memory.cache)}); "
         f"{short(shape.num_weights)} weights"
     )
 
@@ -96,7 +94,7 @@ def _stages_table(config: Config, stages: Sequence[StageOutline]) -> Table:
             f"{number} {stage.name}",
             ", ".join(f"{name} {count}" for name, count in stage.problems.items()),
             f"{_places(stage.places)} x {config.stage[number - 1].group_size} rollouts",
-            in_steps(stage.steps_per_epoch),
+            counted(stage.steps_per_epoch, "step"),
             f"<= {stage.steps}",
             f"<= {short(most.rollouts)}",
             f"<= {short(most.tokens)}",
@@ -128,7 +126,8 @@ def _said_of_epochs(config: Config, stages: Sequence[StageOutline]) -> Iterator[
     for number, stage in enumerate(stages, start=1):
         if config.selection.rule == "resampling" and stage.steps < stage.steps_per_epoch:
             yield (
-                f"stage {number} ends within its first epoch of {in_steps(stage.steps_per_epoch)}: "
+                f"stage {number} ends within its first epoch of "
+                f"{counted(stage.steps_per_epoch, 'step')}: "
                 "nothing is resampled in it; give it more steps, or fewer problems"
             )
 
@@ -156,7 +155,3 @@ def _places(counts: dict[str, int]) -> str:
 
 def _shown(value: object) -> str:
     return "not set" if value is None else repr(value) if isinstance(value, str) else str(value)
-
-
-def _mib(size_bytes: int) -> str:
-    return f"{size_bytes / MIB:,.0f} MiB"

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from srpo.figures import Accuracy, DomainScore, Evaluation, Gain, paired_gain
 from srpo.insight.account_view import account_view
-from srpo.insight.lines import one_line, short
+from srpo.insight.lines import counted, one_line, short
 
 SCHEMA = 1
 SHOWN_DISAGREEMENTS = 10
@@ -111,7 +111,7 @@ def _gain_line(gain: Mapping[str, Any]) -> str:
     between = (
         "" if gain["low"] is None else f" [{100 * gain['low']:+.1f} {100 * gain['high']:+.1f}]"
     )
-    of = f"{gain['problems']} problem" + ("s" if gain["problems"] > 1 else "")
+    of = counted(gain["problems"], "problem")
     return f"gain {100 * gain['mean']:+.1f}{between} points, paired over {of}"
 
 

@@ -61,7 +61,7 @@ def load_tokenizer(name: str) -> Any:
     except Exception as error:  # noqa: BLE001 - transformers raises all kinds; each ends the run
         where = "" if Path(name).is_dir() else "no such folder here, and from the hub "
         raise ModelError(
-            f"--model {name}: {where}the tokenizer cannot be loaded: {_first(error)}"
+            f"--model {name}: {where}the tokenizer cannot be loaded: {first_line(error)}"
         ) from None
     if not tokenizer.is_fast:
         raise ModelError(f"--model {name}: the tokenizer is not a fast one (no tokenizer.json)")
@@ -84,7 +84,7 @@ def load_model(name: str, device: torch.device, dtype: torch.dtype = torch.float
             place, config=AutoConfig.from_pretrained(place), dtype=dtype
         )
     except Exception as error:  # noqa: BLE001 - transformers raises all kinds; each ends the run
-        raise ModelError(f"--model {name}: cannot be loaded: {_first(error)}") from None
+        raise ModelError(f"--model {name}: cannot be loaded: {first_line(error)}") from None
     return model.to(device).eval()
 
 
@@ -122,7 +122,7 @@ def read_shape(name: str) -> dict[str, int]:
     except ModelError:
         raise
     except Exception as error:  # noqa: BLE001 - transformers raises all kinds; each ends the run
-        raise ModelError(f"--model {name}: cannot be read: {_first(error)}") from None
+        raise ModelError(f"--model {name}: cannot be read: {first_line(error)}") from None
     heads = config.num_attention_heads
     head_size = getattr(config, "head_dim", None) or config.hidden_size // heads
     return {
@@ -207,7 +207,7 @@ def _plain(
     return PlainNetwork(model, dtype, device)
 
 
-def _first(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     """The first line of an error's text, without its trace."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__

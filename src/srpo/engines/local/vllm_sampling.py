@@ -13,12 +13,12 @@ from torch import Tensor
 
 from srpo.engines import Drafts, check_drafts
 from srpo.engines.local.adapters import has_adapters, merged_state
+from srpo.engines.local.loading import first_line
 from srpo.errors import ModelError
 from srpo.rollouts import derive_seed
 from srpo.types import Sample, Sampling
 
 HEAD = "lm_head.weight"
-GIB = 1 << 30
 BATCHED_TOKENS = 8192  # of prompts that are read at once
 SETTINGS = {  # of vLLM, which reads them from the environment as it is imported
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the weights go over within the process
@@ -52,9 +52,9 @@ class VllmSampler:
         except ModelError:
             raise
         except Exception as error:  # noqa: BLE001 - vLLM raises all kinds; each ends the run
-            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-            said = lines[0] if lines else type(error).__name__
-            raise ModelError(f"model.sampler is vllm, which does not take this: {said}") from None
+            raise ModelError(
+                f"model.sampler is vllm, which does not take this: {first_line(error)}"
+            ) from None
 
     def weights_changed(self) -> None:
         """The next draw takes the weights over first."""
@@ -122,7 +122,7 @@ def _open(model: Any, dtype: torch.dtype, *, rows: int, longest: int, cache_gib:
                 # a prompt that comes in parts cannot be drawn from with a seed on a CPU
                 enable_chunked_prefill=False,
                 max_num_batched_tokens=max(longest, BATCHED_TOKENS),
-                kv_cache_memory_bytes=int(cache_gib * GIB),
+                kv_cache_memory_bytes=int(cache_gib * 2**30),
                 logprobs_mode="processed_logprobs",  # after the temperature
                 generation_config="vllm",  # nothing from a file of the model
                 runner="generate",

@@ -22,7 +22,7 @@ from srpo.rewards.math.answers import (
     same_text,
     too_heavy,
 )
-from srpo.rewards.math.servers import MathServers
+from srpo.rewards.servers import Servers
 from srpo.types import Verdict
 
 __all__ = ["Finding", "MathVerifier", "find_answer", "find_stated_answer", "gold_problem",
@@ -32,6 +32,7 @@ Finding: TypeAlias = tuple[Verdict, str]  # a verdict, and why in a few words
 _Pair: TypeAlias = tuple[str | None, str]  # gold answer, and the text that holds the answer
 _Question: TypeAlias = tuple[str, list[str], float]  # gold, readings of the answer, seconds left
 _LEAST_S = 0.05  # that a worker gets, however long finding the answer took
+_WORKER = "srpo.rewards.math.worker"
 _MAX_SERVERS = 4  # each has loaded sympy: some 100 MiB
 _GOLDS_AT_ONCE = 50
 
@@ -69,7 +70,8 @@ class MathVerifier:
     def __init__(self, timeout_s: float = 2.0, *, stated: bool = False, workers: int = 0) -> None:
         self._timeout_s = timeout_s
         self._find = find_stated_answer if stated else find_answer
-        self._servers = MathServers(workers or max(1, min(_MAX_SERVERS, os.cpu_count() or 1)))
+        size = workers or max(1, min(_MAX_SERVERS, os.cpu_count() or 1))
+        self._servers = Servers("math", _WORKER, size)
 
     def start(self) -> None:
         """Start the processes now, so that no answer waits for it. Raises InfraError."""

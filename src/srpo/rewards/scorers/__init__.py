@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from srpo.errors import InfraError
 from srpo.rewards.math.found import find_answer
-from srpo.rewards.math.servers import MathServers
+from srpo.rewards.servers import Servers
 from srpo.types import Json, Problem, Scorer, Verdict
 
 Finding: TypeAlias = tuple[Verdict, str]  # a verdict, and why in a few words
@@ -62,7 +62,7 @@ class ScorerVerifier:
 
     def __init__(self, timeout_s: float = 2.0) -> None:
         self._timeout_s = timeout_s
-        self._servers = MathServers(1, _WORKER)  # has loaded the package: some 100 MiB
+        self._servers = Servers("scorer", _WORKER, size=1)  # has loaded the package: some 100 MiB
 
     def problem_with(self, problems: Iterable[Problem]) -> str | None:
         """What keeps the scorers of these problems from being used, as a line; None if nothing.

@@ -1,4 +1,4 @@
-"""The processes that run math-verify, as the verifier sees them: ask, and be answered in time.
+"""Processes that run another package's checks, as verifiers see them: ask, be answered in time.
 
 Each is started by exec, so no lock or thread of the trainer comes along, and leaves when its
 input closes. One JSON text a line in each direction.
@@ -19,25 +19,21 @@ from typing import IO, Any
 
 from srpo.errors import InfraError
 
-_COMMAND = (sys.executable, "-P", "-m", "srpo.rewards.math.worker")
-_PASSED_ON = ("PYTHONPATH", "VIRTUAL_ENV", "LD_LIBRARY_PATH")  # where srpo and math-verify are
+_COMMAND = (sys.executable, "-P", "-m")
+_PASSED_ON = ("PYTHONPATH", "VIRTUAL_ENV", "LD_LIBRARY_PATH")  # where srpo and the packages are
 _START_TIMEOUT_S = 60.0
 _SLACK_S = 1.0  # beyond this the server itself hangs, not the work it was given
 _CHUNK_BYTES = 1 << 16
 
 
-class MathServer:
-    """One server process. Raises OSError or EOFError if it does not start or answer.
+class Server:
+    """One process that runs `module`. Raises OSError or EOFError if it does not start or answer."""
 
-    `module` is what it runs, if that is not math-verify's server.
-    """
-
-    def __init__(self, module: str = "") -> None:
-        command = (*_COMMAND[:-1], module) if module else _COMMAND
+    def __init__(self, module: str) -> None:
         env = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
         env.update(PATH="/usr/bin:/bin", LC_ALL="C.UTF-8", PYTHONUTF8="1", PYTHONHASHSEED="0")
         self._process = subprocess.Popen(
-            command,
+            (*_COMMAND, module),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -93,17 +89,18 @@ class MathServer:
         self._stdout.close()
 
 
-class MathServers:
-    """Up to `size` servers, each started when it is first needed, replaced when it dies.
+class Servers:
+    """Up to `size` servers of a module, each started when first needed, replaced when it dies.
 
-    Safe to use from several threads: a caller waits while all servers are busy. `module`: see
-    `MathServer`.
+    Safe to use from several threads: a caller waits while all servers are busy. `kind` names them
+    in errors.
     """
 
-    def __init__(self, size: int, module: str = "") -> None:
+    def __init__(self, kind: str, module: str, size: int) -> None:
         self.size = size
+        self._kind = kind
         self._module = module
-        self._servers: dict[int, MathServer] = {}
+        self._servers: dict[int, Server] = {}
         self._free: queue.LifoQueue[int] = queue.LifoQueue()  # the warmest first
         for slot in reversed(range(size)):
             self._free.put(slot)
@@ -127,7 +124,7 @@ class MathServers:
         for thread in threads:
             thread.join()
         if failed:
-            raise InfraError(f"a math server could not be started ({failed[0]})"[:300])
+            raise InfraError(f"a {self._kind} server could not be started ({failed[0]})"[:300])
 
     def ask(self, request: dict[str, Any], limit_s: float) -> dict[str, Any]:
         """The answer of some server, which has `limit_s` for it.
@@ -149,15 +146,15 @@ class MathServers:
                         break
         finally:
             self._free.put(slot)
-        raise InfraError(f"the math server failed ({reason})"[:300])
+        raise InfraError(f"the {self._kind} server failed ({reason})"[:300])
 
     def pids(self) -> list[int]:
         """Process ids of the servers that run."""
         return [server.pid for server in list(self._servers.values())]
 
-    def _server(self, slot: int) -> MathServer:
+    def _server(self, slot: int) -> Server:
         if slot not in self._servers:
-            self._servers[slot] = MathServer(self._module)
+            self._servers[slot] = Server(self._module)
         return self._servers[slot]
 
     def _drop(self, slot: int) -> None:
