@@ -22,7 +22,7 @@ from benchmarks.workload import (
     graded,
 )
 from srpo.batching import training_data
-from srpo.engines.local import LocalEngine, decoder, fused, learning
+from srpo.engines.local import LocalEngine, fused, learning, logprobs
 from srpo.engines.local import sampling as drawing
 from srpo.engines.local.fused import FusedNetwork
 from srpo.engines.local.network import Row
@@ -51,7 +51,7 @@ class TrainedHead(WholeRows):
         """As its parent's, with zeros where nothing is trained."""
         trained = [value > 0 for row in rows for value in row.datum.mask[row.start + 1 :]]
         keep = torch.tensor(trained).nonzero()[:, 0]
-        every = decoder.token_logprobs
+        every = logprobs.token_logprobs
 
         def some(hidden: Tensor, head: Tensor, targets: Tensor, temperature: Tensor) -> Tensor:
             made = every(hidden[keep], head, targets[keep], temperature[keep])

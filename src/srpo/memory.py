@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from srpo.config import Config
-from srpo.engines import MAX_LOGITS
+from srpo.engines import MAX_KEPT_LOGITS, MAX_LOGITS
 from srpo.errors import ConfigError
 
 GIB = 2**30
@@ -19,7 +19,6 @@ MOMENTS = {"float32": 8, "8bit": 2}  # bytes of a trained weight's two
 # the MLP's: norms, queries, keys, values, attention and its output; gate, up, silu, product.
 ACTIVATIONS_WIDTH = 10
 ACTIVATIONS_MLP = 4
-LOGIT_BYTES = 18  # of an entry at the peak: logits, scaled ones, exponentials, gradients
 WEIGHT_GRAPHS = 2  # copies in the compute precision: for shared prefixes, and for a micro-batch
 REFERENCE_COPIES = 2  # its weights, and gradients, all zero; it has no optimizer
 SMALLEST = 64  # tokens of a micro-batch
@@ -93,9 +92,15 @@ def estimate_memory(
         weights=weights,
         reference=shape.num_weights * REFERENCE_COPIES * FLOAT32 if config.loss.kl_weight else 0,
         activations=tokens * per_token,
-        logits=min(tokens * shape.vocabulary, MAX_LOGITS) * LOGIT_BYTES,
+        logits=_logits(tokens * shape.vocabulary, compute),
         cache=cache,
     )
+
+
+def _logits(entries: int, compute: int) -> int:
+    """Of logits in float32 beside those in a lower precision, and of what is kept of them all."""
+    at_once = min(entries, MAX_LOGITS) * (FLOAT32 if compute == FLOAT32 else FLOAT32 + compute)
+    return at_once + (entries * compute if entries <= MAX_KEPT_LOGITS else 0)
 
 
 def _compute_bytes(config: Config) -> int:

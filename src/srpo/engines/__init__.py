@@ -20,6 +20,7 @@ Drafts: TypeAlias = Sequence[Sequence[Draft | None]]  # of each prompt, for its 
 # is left is what a verification loses at a place, and most places need one or two tokens.
 DRAFT_MASS = 0.9999
 MAX_LOGITS = 1 << 25  # entries of a [tokens, vocabulary] table that may exist at once
+MAX_KEPT_LOGITS = 4 * MAX_LOGITS  # in the compute precision, from the forward to the backward pass
 
 
 def check_drafts(drafts: Drafts, num_prompts: int, n: int) -> None:

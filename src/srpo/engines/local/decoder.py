@@ -16,10 +16,10 @@ import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from srpo.engines import MAX_LOGITS
 from srpo.engines.local.adapters import bias_of, weight_of
 
 FAMILIES = frozenset({"llama", "mistral", "qwen2", "qwen3"})
+MAX_MASK = 1 << 25  # entries
 PLAIN_ROPE = frozenset({"default", "linear", "llama3", "yarn"})
 
 KeyValue = tuple[Tensor, Tensor]  # keys and values of one layer, each [B, K, T, D]
@@ -84,6 +84,7 @@ class Decoder:
         self.num_layers: int = config.num_hidden_layers
         self.num_heads: int = config.num_attention_heads
         self.num_kv: int = config.num_key_value_heads or config.num_attention_heads
+        self.groups = self.num_heads // self.num_kv
         width = config.hidden_size // config.num_attention_heads
         self.head_size: int = getattr(config, "head_dim", None) or width
         self._eps: float = config.rms_norm_eps
@@ -178,14 +179,20 @@ def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 def attend_causal(q: Tensor, k: Tensor, v: Tensor, past: KeyValue, mask: Tensor) -> Tensor:
     """New tokens attend to `past` keys and values and to themselves; [B, T, H, D] in and out.
 
-    `mask` [B, 1, T, past + T] is added to the scores: 0 where a key may be seen, else -inf.
+    `mask`, of `causal_mask`, is added to the scores: 0 where a key may be seen, else -inf.
     """
+    (B, T, H, D), K = q.shape, k.shape[2]
     keys = torch.cat((past[0], k.transpose(1, 2)), dim=2)
     values = torch.cat((past[1], v.transpose(1, 2)), dim=2)
-    out = F.scaled_dot_product_attention(
-        q.transpose(1, 2), keys, values, attn_mask=mask, enable_gqa=True
-    )
-    return out.transpose(1, 2)
+    groups = mask.shape[2] // T
+    if groups == 1:
+        out = F.scaled_dot_product_attention(
+            q.transpose(1, 2), keys, values, attn_mask=mask, enable_gqa=True
+        )
+        return out.transpose(1, 2)
+    rows = q.view(B, T, K, groups, D).permute(0, 2, 3, 1, 4).reshape(B, K, groups * T, D)
+    out = F.scaled_dot_product_attention(rows, keys, values, attn_mask=mask)
+    return out.view(B, K, groups, T, D).permute(0, 3, 1, 2, 4).reshape(B, T, H, D)
 
 
 def attend_to_self(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -196,36 +203,20 @@ def attend_to_self(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return out.transpose(1, 2)
 
 
-def causal_mask(lengths_B: Tensor, num_past: int, num_new: int, dtype: torch.dtype) -> Tensor:
-    """[B, 1, num_new, num_past + num_new]: past columns up to each row's length, then causal."""
+def causal_mask(
+    lengths_B: Tensor, num_past: int, num_new: int, dtype: torch.dtype, groups: int
+) -> Tensor:
+    """[B, 1, rows, num_past + num_new]: past columns up to each row's length, then causal.
+
+    `groups`: query heads of a key head. They become its rows, groups x num_new of them, which
+    spares copies of keys for each head (docs/log.md); where that takes too large a mask there are
+    num_new, and `attend_causal` sees it.
+    """
     columns = torch.arange(num_past, device=lengths_B.device)
     past = (columns[None] < lengths_B[:, None])[:, None, None].expand(-1, 1, num_new, -1)
     new = torch.ones(num_new, num_new, dtype=torch.bool, device=lengths_B.device).tril()
     seen = torch.cat((past, new.expand(len(lengths_B), 1, -1, -1)), dim=-1)
-    return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(
+    mask = torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(
         ~seen, float("-inf")
     )
-
-
-def token_logprobs(hidden: Tensor, head: Tensor, targets: Tensor, temperature: Tensor) -> Tensor:
-    """Logprob of each target under softmax(logits / temperature); float32, in order.
-
-    `hidden` [N, width], `targets` and `temperature` [N]. The [N, V] table of logits never
-    exists whole when it is large: it is made piece by piece, in the backward pass again.
-    """
-    rows = max(1, MAX_LOGITS // head.shape[0])
-    if hidden.shape[0] <= rows:
-        return _piece(hidden, head, targets, temperature)
-    pieces: Sequence[Tensor] = [
-        checkpoint(_piece, h, head, t, temp, use_reentrant=False)
-        for h, t, temp in zip(
-            *(torch.split(table, rows) for table in (hidden, targets, temperature)), strict=True
-        )
-    ]
-    return torch.cat(list(pieces))
-
-
-def _piece(hidden: Tensor, head: Tensor, targets: Tensor, temperature: Tensor) -> Tensor:
-    logits = F.linear(hidden, head).float() / temperature[:, None]
-    chosen = logits.gather(1, targets[:, None])[:, 0]
-    return chosen - torch.logsumexp(logits, dim=1)
+    return mask.repeat(1, 1, groups, 1) if groups * mask.numel() <= MAX_MASK else mask

@@ -17,8 +17,8 @@ from srpo.engines.local.decoder import (
     attend_causal,
     attend_to_self,
     causal_mask,
-    token_logprobs,
 )
+from srpo.engines.local.logprobs import token_logprobs
 from srpo.engines.local.network import Look, Row
 
 VERIFY_TOKENS = 4096  # of drafts that are verified at once, padding counted
@@ -146,7 +146,6 @@ class FusedNetwork:
         filled = min(cache.num_filled + 1, cache.mask.shape[-1])
         write = _writer(cache)
         mask = cache.mask[..., :filled]
-        groups = decoder.num_heads // decoder.num_kv
 
         def attend(i: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             keys, values = cache.layers[i]
@@ -154,7 +153,7 @@ class FusedNetwork:
             write(values, v)
             # the query heads of one key head become its rows: no copy of keys for each head
             return F.scaled_dot_product_attention(
-                q.reshape(B, decoder.num_kv, groups, decoder.head_size),
+                q.reshape(B, decoder.num_kv, decoder.groups, decoder.head_size),
                 keys[:, :, :filled],
                 values[:, :, :filled],
                 attn_mask=mask,
@@ -199,7 +198,7 @@ class FusedNetwork:
         T, num_prompt = ids_BT.shape[1], cache.num_prompt
         rows = torch.tensor(which, device=self._device)
         past_lengths_B = cache.prompt_lengths_B[rows]
-        mask = causal_mask(past_lengths_B, num_prompt, T, cache.mask.dtype)
+        mask = causal_mask(past_lengths_B, num_prompt, T, cache.mask.dtype, self._decoder.groups)
 
         def attend(i: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             keys, values = cache.layers[i]
@@ -251,7 +250,8 @@ class FusedNetwork:
         past_lengths_B = prefixes.lengths_P[which_B]
         num_past, num_new = prefixes.leaves[0][0].shape[2], ids_BT.shape[1]
         weights = self._decoder.weights()
-        mask = causal_mask(past_lengths_B, num_past, num_new, weights.embedding.dtype)
+        dtype = weights.embedding.dtype
+        mask = causal_mask(past_lengths_B, num_past, num_new, dtype, self._decoder.groups)
 
         def attend(i: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             keys, values = prefixes.leaves[i]
