@@ -27,6 +27,7 @@ from srpo.comparison.source import source_changed
 from srpo.errors import RunDirectoryError
 from srpo.finish import notes_of
 from srpo.insight.comparison_figure import draw_comparison
+from srpo.insight.comparison_plan_view import print_comparison_plan
 from srpo.insight.comparison_progress import ComparisonProgress
 from srpo.insight.comparison_view import (
     ComparisonFigures,
@@ -35,7 +36,6 @@ from srpo.insight.comparison_view import (
     comparison_markdown,
     comparison_text,
     comparison_view,
-    print_comparison_plan,
     rates_data,
 )
 from srpo.problem_sets import load_sets
@@ -121,7 +121,7 @@ def write_results(comparison: Comparison, failed: list[str], stream: TextIO) -> 
     )
     console = Console(file=stream, highlight=False)
     console.print()
-    console.print(comparison_view(figures))
+    console.print(comparison_view(figures, console.width))
     console.print(f"\nwritten to {comparison.out}: {', '.join(files)}, accuracy.png, accuracy.svg")
 
 

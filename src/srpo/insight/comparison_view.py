@@ -15,8 +15,7 @@ from rich.console import Console, Group, JustifyMethod, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from srpo.comparison.jobs import count_runs
-from srpo.comparison.plan import NO_END, Comparison, Plan
+from srpo.comparison.plan import Plan
 from srpo.comparison.results import RULE, ArmFigures, RateChoice, Spending
 from srpo.comparison.statistics import Bound, Estimate, MeanCost, Ratio
 from srpo.comparison.summary import (
@@ -27,11 +26,10 @@ from srpo.comparison.summary import (
     summarize,
     wheres_of,
 )
-from srpo.config import Config
-from srpo.config_files import settings_of
 from srpo.insight.lines import clock, percent, short
 
 NONE = "-"
+GAP = 2  # spaces between columns
 KEY = (
     "Mean over seeds ± half of the 95 % interval (Student's t). > n: so much was spent in the mean "
     "without every seed reaching the target (k/n did). × is how many times less than the baseline "
@@ -77,26 +75,56 @@ def tables(figures: ComparisonFigures) -> list[Cells]:
     return found
 
 
-def comparison_view(figures: ComparisonFigures) -> RenderableType:
-    """The tables to print with rich."""
+def comparison_view(figures: ComparisonFigures, width: int) -> RenderableType:
+    """The tables to print with rich; one too wide for so many columns of text comes in parts."""
     parts: list[RenderableType] = []
     for cells in tables(figures):
-        table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-        for i, name in enumerate(cells.head):
-            justify: JustifyMethod = "right" if i else "left"
-            table.add_column(name, overflow="fold", justify=justify, no_wrap=not i)
-        for row in cells.rows:
-            table.add_row(*map(Text, row))
-        parts += [Text(cells.title, style="bold"), table, Text()]
+        parts.append(Text(cells.title, style="bold"))
+        for part in fitting(cells, width):
+            table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="dim")
+            for i, name in enumerate(part.head):
+                justify: JustifyMethod = "right" if i else "left"
+                table.add_column(name, overflow="fold", justify=justify, no_wrap=not i)
+            for row in part.rows:
+                table.add_row(*map(Text, row))
+            parts += [table, Text()]
     parts += [Text(line, style="dim") for line in _remarks(figures)]
     return Group(*parts)
+
+
+def fitting(cells: Cells, width: int) -> list[Cells]:
+    """The columns in groups that fit side by side, the first column in each of them.
+
+    >>> [part.head for part in fitting(Cells("", ("arm", "math", "code"), (("a", "1", "2"),)), 9)]
+    [('arm', 'math'), ('arm', 'code')]
+    """
+    texts = list(zip(cells.head, *cells.rows, strict=True))  # by column
+    widths = [
+        GAP + max(len(line) for text in column for line in text.split("\n")) for column in texts
+    ]
+    groups: list[list[int]] = [[]]
+    used = widths[0]
+    for i in range(1, len(texts)):
+        if groups[-1] and used + widths[i] - GAP > width:
+            groups.append([])
+            used = widths[0]
+        groups[-1].append(i)
+        used += widths[i]
+    return [
+        Cells(
+            cells.title,
+            (cells.head[0], *(cells.head[i] for i in group)),
+            tuple((row[0], *(row[i] for i in group)) for row in cells.rows),
+        )
+        for group in groups
+    ]
 
 
 def comparison_text(figures: ComparisonFigures) -> str:
     """The tables as plain text, as wide as they need."""
     stream = io.StringIO()
     console = Console(file=stream, width=200, highlight=False, color_system=None)
-    console.print(comparison_view(figures), soft_wrap=False)
+    console.print(comparison_view(figures, console.width), soft_wrap=False)
     return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()) + "\n"
 
 
@@ -181,52 +209,6 @@ def rates_data(choices: Mapping[str, RateChoice]) -> dict[str, Any]:
             for name, choice in choices.items()
         },
     }
-
-
-def print_comparison_plan(
-    comparison: Comparison, finished: int, notes: Sequence[str], console: Console
-) -> None:
-    """Print what a comparison would run: `finished` of its runs are there already."""
-    plan, base = comparison.plan, comparison.baseline
-    for note in notes:
-        console.print(Text(f"* {note}"), soft_wrap=True)
-    budget = [
-        f"{count:,} {what}"
-        for count, what in ((plan.budget.rollouts, "rollouts"), (plan.budget.tokens, "tokens"))
-        if count
-    ]
-    console.print(Text(f"{plan.name} in {comparison.out}"), soft_wrap=True)
-    console.print(Text(f"each run: {' and '.join(budget)}"), soft_wrap=True)
-    for arm in comparison.arms:
-        mark = ", the baseline" if arm is base else ""
-        console.print(Text(f"\n{arm.name}{mark}", style="bold"))
-        for name, value in _own_settings(base.config, arm.config).items():
-            console.print(Text(f"  {name} = {value}"), soft_wrap=True)
-    console.print()
-    total = count_runs(comparison)
-    rates = plan.learning_rate
-    results = len(comparison.arms) * len(plan.seeds)
-    tried = f" and {total - results} to choose learning rates" if rates else ""
-    console.print(Text(f"{results} runs for results{tried}; {finished} of them are finished"))
-
-
-def _own_settings(base: Config, config: Config) -> dict[str, str]:
-    """What sets an arm apart from the baseline, as texts; none for the baseline itself.
-
-    A stage that the baseline does not have is shown by what its last stage has otherwise.
-    """
-    ours, theirs, last = settings_of(config), settings_of(base), len(base.stage)
-    shown = {name: "not set" for name in theirs if name not in ours}
-    for name, value in ours.items():
-        parts = name.split(".")
-        like = name
-        if parts[0] == "stage" and int(parts[1]) > last:
-            like = ".".join(["stage", str(last), *parts[2:]])
-        if value != theirs.get(like) or (like != name and parts[-1] == "name"):
-            shown[name] = "not set" if value is None else str(value)
-            if value == NO_END:
-                shown[name] = "until the budget is spent"
-    return shown
 
 
 _SPENDINGS: tuple[Spending, ...] = ("rollouts", "tokens", "seconds")
