@@ -20,7 +20,8 @@ from srpo.types import Domain
 class Habits:
     """Probabilities of one domain's writer. All in [0, 1].
 
-    >>> Habits(thinking=0.85, easy_thinking=0.4).for_task(one_step)  # doctest: +SKIP
+    >>> one_step = Task("math", 2, (Chain(5, (("+", 6),)),))
+    >>> Habits(thinking=0.85, easy_thinking=0.4).for_task(one_step)
     0.4
     """
 
