@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from huggingface_hub import HfApi
+from huggingface_hub.errors import RepositoryNotFoundError
 from transformers import AutoTokenizer
 
 from srpo.embedded import MODEL_DIR
-from srpo.engines.local.loading import check_vocabulary, model_stops
+from srpo.engines.local import loading
+from srpo.engines.local.loading import check_vocabulary, find_model, model_stops
 from srpo.errors import ModelError
 
 
@@ -45,3 +49,58 @@ def test_a_tokenizer_with_ids_beyond_the_model_is_refused() -> None:
         f"--model m: the tokenizer has token {highest}, and the model only {highest}; they do not "
         "belong together"
     )
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Exception | None], list[str]]]:
+    """Sets what asking the hub raises; returns the names it was asked for."""
+
+    def answers(error: Exception | None) -> list[str]:
+        asked: list[str] = []
+
+        def model_info(_: Any, name: str, timeout: float) -> None:
+            assert timeout <= 10
+            asked.append(name)
+            if error is not None:
+                raise error
+
+        monkeypatch.setattr(HfApi, "model_info", model_info)
+        return asked
+
+    loading._ask_hub.cache_clear()
+    yield answers
+    loading._ask_hub.cache_clear()
+
+
+@pytest.mark.parametrize("name", ["Qwen/Qwen2.5-0.5B", "gpt2", "a-b/c_d.e-1.7B"])
+def test_a_name_of_the_hub_is_one_with_a_point_in_it_too(
+    name: str, hub: Callable[[Exception | None], list[str]]
+) -> None:
+    asked = hub(None)
+    assert (find_model(name), find_model(name)) == (name, name)
+    assert asked == [name]
+
+
+@pytest.mark.parametrize("name", ["./Qwen2.5", "~/m", "/m", "a/b/c", "m/model.safetensors"])
+def test_what_can_only_be_a_path_is_not_asked_for(
+    name: str, hub: Callable[[Exception | None], list[str]]
+) -> None:
+    asked = hub(None)
+    with pytest.raises(ModelError, match=f"{name}: no such folder"):
+        find_model(name)
+    assert not asked
+
+
+def test_without_a_network_the_way_out_is_named(
+    hub: Callable[[Exception | None], list[str]],
+) -> None:
+    hub(ConnectionError("Name or service not known"))
+    with pytest.raises(ModelError, match=r"no such folder here.*cannot be asked.*hf download a/b "):
+        find_model("a/b")
+
+
+def test_a_model_that_the_hub_does_not_have(hub: Callable[[Exception | None], list[str]]) -> None:
+    response: Any = SimpleNamespace(headers={}, request=None)
+    hub(RepositoryNotFoundError("404", response=response))
+    with pytest.raises(ModelError, match=r"a/b: .*the hub has no model of this name"):
+        find_model("a/b")

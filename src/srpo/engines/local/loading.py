@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import HfApi, try_to_load_from_cache
+from huggingface_hub.errors import RepositoryNotFoundError
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
@@ -18,10 +21,12 @@ from srpo.engines.local.network import AnyNetwork
 from srpo.engines.local.plain import PlainNetwork
 from srpo.errors import ModelError
 
+FILE_TYPES = frozenset({".safetensors", ".gguf", ".bin", ".pt", ".pth", ".json"})
 WEIGHT_FILES = ("*.safetensors", "*.safetensors.index.json")
 # Largest difference, in units of the largest logit, at which the fused pass counts as the model's
 # own: rounding of float32, and of weights that are kept in fewer bits.
 SAME_LOGITS = {torch.float32: 2e-3, torch.bfloat16: 3e-2}
+HUB_TIMEOUT_S = 10.0
 logger = logging.getLogger(__name__)
 transformers_logging.disable_progress_bar()  # ours is the only progress shown
 # retries, of which the error says it all; and what torchao says when transformers looks for it
@@ -32,21 +37,42 @@ for noisy in ("huggingface_hub", "torchao", "torch.utils._pytree"):
 def find_model(name: str) -> str:
     """The folder or hub name that `name` stands for; "embedded" is the bundled model.
 
-    Raises `ModelError` for a folder without config or weights, naming what is missing.
+    Raises `ModelError` for a folder without config or weights, naming what is missing, and for a
+    name that the hub does not have or cannot be asked for.
     """
     if name == "embedded":
         return str(MODEL_DIR)
     folder = Path(name)
     if not folder.is_dir():
-        looks_like_path = name.startswith((".", "/", "~")) or folder.suffix or name.count("/") > 1
-        if looks_like_path:
+        path = name.startswith((".", "/", "~")) or name.count("/") > 1  # OWNER/NAME is of the hub
+        if path or folder.suffix in FILE_TYPES:
             raise ModelError(f"--model {name}: no such folder")
+        _ask_hub(name)
         return name
     if not (folder / "config.json").is_file():
         raise ModelError(f"--model {name}: config.json is missing; not a model in HF format")
     if not any(any(folder.glob(pattern)) for pattern in WEIGHT_FILES):
         raise ModelError(f"--model {name}: no weights there (model.safetensors)")
     return name
+
+
+@cache
+def _ask_hub(name: str) -> None:
+    """One short question, unless the model was fetched before: libraries would ask for a minute."""
+    if isinstance(try_to_load_from_cache(name, "config.json"), str):
+        return
+    begin = f"--model {name}: no such folder here, and"
+    try:
+        HfApi().model_info(name, timeout=HUB_TIMEOUT_S)
+    except RepositoryNotFoundError:
+        raise ModelError(
+            f"{begin} the hub has no model of this name, or only for those who may: hf auth login"
+        ) from None
+    except Exception as error:  # noqa: BLE001 - of whichever library speaks to the hub
+        raise ModelError(
+            f"{begin} the hub cannot be asked ({first_line(error)}): give a folder; where there is "
+            f"a network, hf download {name} --local-dir FOLDER makes one"
+        ) from None
 
 
 def load_tokenizer(name: str) -> Any:
@@ -59,9 +85,8 @@ def load_tokenizer(name: str) -> Any:
     except ModelError:
         raise
     except Exception as error:  # noqa: BLE001 - transformers raises all kinds; each ends the run
-        where = "" if Path(name).is_dir() else "no such folder here, and from the hub "
         raise ModelError(
-            f"--model {name}: {where}the tokenizer cannot be loaded: {first_line(error)}"
+            f"--model {name}: the tokenizer cannot be loaded: {first_line(error)}"
         ) from None
     if not tokenizer.is_fast:
         raise ModelError(f"--model {name}: the tokenizer is not a fast one (no tokenizer.json)")
