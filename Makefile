@@ -25,7 +25,7 @@ real: $(INSTALLED)
 	$(BIN)/srpo train configs/smollm2.toml --model "$(REAL_MODEL)" $(REAL_TRAIN)
 
 test: $(INSTALLED_DEV)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 check: $(INSTALLED_DEV)
 	$(BIN)/ruff format --check .
