@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks.measuring import Section, seconds, spread
@@ -30,9 +31,9 @@ class Steps:
     ours: list[StepCost]  # srpo as it is, groups without a signal left out
 
 
-def measure_steps(work: Work, rounds: int) -> Steps:
+def measure_steps(work: Work, rounds: int, micro_batches: Sequence[int] = MICRO_BATCHES) -> Steps:
     """`rounds` steps of each side after one to warm up. `work` holds one more step than that."""
-    micro_batch = _best_micro_batch(work)
+    micro_batch = _best_micro_batch(work, micro_batches)
     alike, ours = OurTrainer(work, every_group=True), OurTrainer(work, every_group=False)
     costs: list[tuple[StepCost, StepCost]] = []
 
@@ -44,9 +45,11 @@ def measure_steps(work: Work, rounds: int) -> Steps:
     return Steps(micro_batch, trl[WARM_UP:], [c[0] for c in counted], [c[1] for c in counted])
 
 
-def _best_micro_batch(work: Work) -> int:
+def _best_micro_batch(work: Work, sizes: Sequence[int]) -> int:
     """The micro-batch at which TRL's second step takes least."""
-    costs = {size: run_trl(work, size, 2, lambda _: None)[-1].total for size in MICRO_BATCHES}
+    if len(sizes) == 1:
+        return sizes[0]
+    costs = {size: run_trl(work, size, 2, lambda _: None)[-1].total for size in sizes}
     return min(costs, key=costs.__getitem__)
 
 

@@ -10,19 +10,10 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from benchmarks.measuring import cpu_seconds
-from benchmarks.workload import (
-    CLIP,
-    GROUP_SIZE,
-    LEARNING_RATE,
-    MAX_TOKENS,
-    PROBLEMS_PER_STEP,
-    StepCost,
-    Work,
-    exact_match,
-)
+import torch
 
-COMPLETIONS = PROBLEMS_PER_STEP * GROUP_SIZE
+from benchmarks.measuring import cpu_seconds
+from benchmarks.workload import CLIP, LEARNING_RATE, StepCost, StepSize, Work, exact_match
 
 
 class Ledger:
@@ -79,7 +70,7 @@ def run_trl(
         warnings.simplefilter("ignore")
         trainer = GRPOTrainer(
             model=work.model(),
-            args=_settings(folder, micro_batch, num_steps),
+            args=_settings(folder, work.size, micro_batch, num_steps),
             reward_funcs=reward,
             train_dataset=_dataset(work, num_steps),
             processing_class=work.tokenizer,
@@ -91,14 +82,14 @@ def run_trl(
     return ledger.steps
 
 
-def _settings(folder: str, micro_batch: int, num_steps: int) -> Any:
-    """The same method in fp32 without what costs time and is not asked for."""
+def _settings(folder: str, size: StepSize, micro_batch: int, num_steps: int) -> Any:
+    """The same method without what costs time and is not asked for."""
     from trl import GRPOConfig
 
     return GRPOConfig(
         output_dir=folder,
         use_cpu=True,
-        bf16=False,
+        bf16=size.dtype == torch.bfloat16,  # autocast, over weights in float32
         fp16=False,
         gradient_checkpointing=False,
         disable_dropout=True,
@@ -108,10 +99,10 @@ def _settings(folder: str, micro_batch: int, num_steps: int) -> Any:
         epsilon=CLIP.low,
         epsilon_high=CLIP.high,
         temperature=1.0,
-        num_generations=GROUP_SIZE,
-        max_completion_length=MAX_TOKENS,
+        num_generations=size.group_size,
+        max_completion_length=size.max_tokens,
         per_device_train_batch_size=micro_batch,
-        gradient_accumulation_steps=COMPLETIONS // micro_batch,
+        gradient_accumulation_steps=size.problems * size.group_size // micro_batch,
         max_steps=num_steps,
         learning_rate=LEARNING_RATE,
         lr_scheduler_type="constant",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,16 @@ NO_FOLDER = Path("unused")  # the engine saves nothing here
 
 
 @dataclass(frozen=True, slots=True)
+class StepSize:
+    """How much a step draws and trains on, and in which precision it computes."""
+
+    problems: int = PROBLEMS_PER_STEP
+    group_size: int = GROUP_SIZE
+    max_tokens: int = MAX_TOKENS
+    dtype: torch.dtype = torch.float32
+
+
+@dataclass(frozen=True, slots=True)
 class Work:
     """A model with its tokenizer, and the problems of each step."""
 
@@ -37,6 +47,7 @@ class Work:
     tokenizer: Any
     prompter: Prompter
     steps: tuple[tuple[Problem, ...], ...]
+    size: StepSize = field(default_factory=StepSize)
 
     def model(self) -> Any:
         """A fresh copy of the model, float32, on the CPU."""
@@ -47,13 +58,14 @@ class Work:
         return [self.prompter.prompt_of(problem) for problem in self.steps[step]]
 
 
-def open_work(model_name: str, num_steps: int) -> Work:
+def open_work(model_name: str, num_steps: int, size: StepSize | None = None) -> Work:
     """The embedded math problems of all levels, cut into steps, under the chat template."""
+    size = size or StepSize()
     model, tokenizer = load_model(model_name, torch.device("cpu")), load_tokenizer(model_name)
-    problems = generate("math", "train", PROBLEMS_PER_STEP * num_steps, seed=0)
-    cut = range(0, len(problems), PROBLEMS_PER_STEP)
-    steps = tuple(tuple(problems[i : i + PROBLEMS_PER_STEP]) for i in cut)
-    return Work(model, tokenizer, Prompter(tokenizer, PromptConfig(template="chat")), steps)
+    problems = generate("math", "train", size.problems * num_steps, seed=0)
+    cut = range(0, len(problems), size.problems)
+    steps = tuple(tuple(problems[i : i + size.problems]) for i in cut)
+    return Work(model, tokenizer, Prompter(tokenizer, PromptConfig(template="chat")), steps, size)
 
 
 def exact_match(text: str, answer: str) -> float:
@@ -83,14 +95,17 @@ class OurTrainer:
         """`every_group`: send groups without a signal through the model too."""
         self._work = work
         self._every_group = every_group
-        self.engine = LocalEngine(work.model(), NO_FOLDER)
+        self.engine = LocalEngine(work.model(), NO_FOLDER, dtype=work.size.dtype)
 
     def step(self, number: int) -> StepCost:
         """One whole step on the problems of that number."""
         started = cpu_seconds()
-        how = Sampling(MAX_TOKENS, self._work.prompter.stop_ids, seed=derive_seed("bench", number))
+        size = self._work.size
+        how = Sampling(
+            size.max_tokens, self._work.prompter.stop_ids, seed=derive_seed("bench", number)
+        )
         groups = sample_groups(
-            self.engine, self._work.prompter, self._work.steps[number], GROUP_SIZE, how, number
+            self.engine, self._work.prompter, self._work.steps[number], size.group_size, how, number
         )
         sampled = cpu_seconds()
         groups = graded(groups)
