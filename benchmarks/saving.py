@@ -27,6 +27,7 @@ from srpo.types import Adam, Clip, Datum
 
 ROUNDS = 5
 STEPS = 24
+REPORT = Path("docs/benchmarks.md")  # which `python -m benchmarks` writes before
 
 
 def wall_s(action: Callable[[], object]) -> float:
@@ -106,7 +107,7 @@ def _dd(target: Path, size_bytes: int) -> None:
 
 
 def main() -> None:
-    """Measure both, and print a section of docs/benchmarks.md."""
+    """Measure both, print it, and put it in docs/benchmarks.md as its last section."""
     with tempfile.TemporaryDirectory(dir=".") as name:
         step_s, save_s, share = demo_share(Path(name))
         size_gb, saves, copies = against_dd(Path(name))
@@ -123,7 +124,10 @@ def main() -> None:
         ),
     )
     text = f"{machine()} Wall time, {ROUNDS} rounds in turn after one to warm up."
-    print(Section("Checkpoints", text, ("what", "result"), rows).markdown())
+    section = Section("Checkpoints", text, ("what", "result"), rows).markdown()
+    print(section)
+    others, _, _ = REPORT.read_text(encoding="utf-8").partition("## Checkpoints")
+    REPORT.write_text(f"{others.rstrip()}\n\n{section.rstrip()}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
