@@ -74,6 +74,20 @@ def test_gradients_in_bfloat16_are_as_near_to_the_truth_as_autograds(
         assert float((grad - wanted).norm() / wanted.norm()) < 2.0**-7
 
 
+@pytest.mark.parametrize("kept", [True, False], ids=["kept", "computed again"])
+def test_a_head_that_is_not_trained_gets_no_gradient(
+    monkeypatch: pytest.MonkeyPatch, *, kept: bool
+) -> None:
+    cut_table(monkeypatch, kept=kept)
+    hidden, head, targets, temperature, weights = tables()
+    both = (token_logprobs(hidden, head, targets, temperature) * weights).sum()
+    (wanted, _) = torch.autograd.grad(both, (hidden, head))
+    frozen = head.detach()
+    (token_logprobs(hidden, frozen, targets, temperature) * weights).sum().backward()  # type: ignore[no-untyped-call]
+    assert frozen.grad is None
+    assert hidden.grad is not None and torch.equal(hidden.grad, wanted)
+
+
 def test_a_sure_token_teaches_nothing_and_an_impossible_one_no_nan() -> None:
     head = torch.tensor([[200.0], [-200.0]], requires_grad=True)
     hidden = torch.ones(2, 1, requires_grad=True)

@@ -44,19 +44,23 @@ class _TokenLogprobs(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, grads: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
         """The gradient of a logit: 1 at the target, else 0, less its probability; over T."""
         hidden, head, targets, temperature, sums, kept = ctx.saved_tensors
+        trained = ctx.needs_input_grad[1]  # beside adapters the head is not
         scale = (-grads / (temperature * sums))[:, None]
         scaled = (hidden * scale).to(hidden.dtype)
         if len(kept):
-            return (kept @ head * scale).to(hidden.dtype), kept.t() @ scaled, None, None
-        hidden_grad, head_grad = torch.empty_like(hidden), torch.zeros_like(head)
+            hidden_grad = (kept @ head * scale).to(hidden.dtype)
+            return hidden_grad, kept.t() @ scaled if trained else None, None, None
+        hidden_grad = torch.empty_like(hidden)
+        head_grad = torch.zeros_like(head) if trained else None
         for part in _parts(len(hidden), len(head)):
             residuals, *_ = _residuals(hidden[part], head, targets[part], temperature[part])
             residuals = residuals.to(hidden.dtype)
             hidden_grad[part] = residuals @ head * scale[part]
-            head_grad.addmm_(residuals.t(), scaled[part])
+            if head_grad is not None:
+                head_grad.addmm_(residuals.t(), scaled[part])
         return hidden_grad, head_grad, None, None
 
 
