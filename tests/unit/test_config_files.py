@@ -307,8 +307,7 @@ def test_a_flag_for_every_stage_holds_over_what_a_stage_of_the_file_says() -> No
 def test_of_a_flag_for_one_stage_and_one_for_all_the_later_holds() -> None:
     config = with_set("every_stage.steps=3", "stage.2.steps=7")
     assert [stage.steps for stage in config.stage] == [3, 7]
-    config = with_set("stage.2.steps=7", "every_stage.steps=3")
-    assert [stage.steps for stage in config.stage] == [3, 3]
+    assert [s.steps for s in with_set("stage.2.steps=7", "every_stage.steps=3").stage] == [3, 3]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import json
+import logging
 import os
 import resource
 import select
@@ -17,6 +19,7 @@ import signal
 import socket
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from typing import Any, NoReturn, TypeAlias
 
@@ -137,8 +140,18 @@ def _serve(channel: socket.socket, work: Work) -> None:
                 return
 
 
-def serve(answer: Callable[[dict[str, Any]], dict[str, Any]], forks: Forks) -> None:
-    """Answer the requests on standard input, a JSON line each, until the parent closes its end."""
+def serve(
+    load: Callable[[], object], answer: Callable[[dict[str, Any]], dict[str, Any]], forks: Forks
+) -> None:
+    """Answer the requests on standard input, a JSON line each, until the parent closes its end.
+
+    First `load` what the work needs, without a word from the packages; every worker inherits it.
+    """
+    logging.disable(logging.CRITICAL)
+    warnings.filterwarnings("ignore")
+    load()
+    gc.collect()
+    gc.freeze()
     forks.ready()
     _say({"torch": "torch" in sys.modules})
     for line in sys.stdin.buffer:

@@ -24,7 +24,7 @@ def token_logprobs(hidden: Tensor, head: Tensor, targets: Tensor, temperature: T
 
 
 class _TokenLogprobs(torch.autograd.Function):
-    """Autograd would pass over the table of logits three times as often: docs/log.md."""
+    """Written out, since autograd passes over the table of logits more often: docs/log.md."""
 
     @staticmethod
     def forward(

@@ -13,10 +13,7 @@ Requests, each with `timeout_s`, and their answers:
 
 from __future__ import annotations
 
-import gc
-import logging
 import time
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -85,16 +82,16 @@ class _Server:
         return replies
 
 
+def _warm_up() -> None:
+    """Fill the parsers' caches."""
+    for gold, answer in _WARM_UP:
+        compare(gold, answer)
+
+
 def main() -> None:
     """Answer requests until the parent closes its end."""
-    logging.disable(logging.CRITICAL)
-    warnings.filterwarnings("ignore")
-    for gold, answer in _WARM_UP:  # fills the parsers' caches, which every worker inherits
-        compare(gold, answer)
-    gc.collect()
-    gc.freeze()
     server = _Server()
-    serve(server.answer, server.forks)
+    serve(_warm_up, server.answer, server.forks)
 
 
 if __name__ == "__main__":

@@ -10,12 +10,9 @@ Requests, each with `timeout_s`, and their answers:
 
 from __future__ import annotations
 
-import gc
 import importlib
 import inspect
-import logging
 import re
-import warnings
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -92,13 +89,8 @@ class _Server:
 
 def main() -> None:
     """Answer requests until the parent closes its end."""
-    logging.disable(logging.CRITICAL)
-    warnings.filterwarnings("ignore")
-    importlib.import_module("reasoning_gym")
-    gc.collect()
-    gc.freeze()
     server = _Server()
-    serve(server.answer, server.forks)
+    serve(lambda: importlib.import_module("reasoning_gym"), server.answer, server.forks)
 
 
 if __name__ == "__main__":
