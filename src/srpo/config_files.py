@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any, get_args
 
 import tomli_w
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import ValidationError
 
 from srpo.config import Algorithm, Config, with_mixed_stages
-from srpo.config_base import Section
+from srpo.config_mistakes import Loc, dotted, explain
 from srpo.errors import ConfigError
 
 CONFIGS = Path(__file__).parent / "configs"
@@ -23,7 +21,6 @@ OWN_PROBLEMS = CONFIGS / "own.toml"
 CHANGED = "--problems"  # where a value comes from that the problem files brought
 PRESETS = CONFIGS / "algorithms"
 PROBLEM_FILES = (".jsonl", ".json", ".parquet")  # taken for a config by mistake
-NOT_A_SECTION = ("model_type", "dict_type")  # pydantic's names of the error
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,12 +124,14 @@ def resolve(
     A setting of the preset holds where the data says nothing. A mistake is said to be in
     `origin`, or in the `Setting` that `source` names for it.
     """
-    merged = _merge_every_stage(_deep_merge(preset_of(data.get("algorithm")), data), origin)
+    whole = _deep_merge(preset_of(data.get("algorithm")), data)
+    merged = _merge_every_stage(whole, origin)
     try:
         config = Config.model_validate(merged)
         return with_mixed_stages(config) if config.mix_stages else config
     except ValidationError as error:
-        raise ConfigError("\n".join(_explain(error, origin, source))) from None
+        place = _places(whole, origin, source)
+        raise ConfigError(explain(error, Config, place, also=["every_stage"])) from None
     except ValueError as error:
         raise ConfigError(f"{origin}: {error}") from None
 
@@ -288,60 +287,21 @@ def _deep_merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, An
     return merged
 
 
-def _explain(
-    error: ValidationError, origin: str, source: Callable[[str], Setting | str]
-) -> Iterator[str]:
-    """One line for each mistake: where it is, setting, what is wrong, what to write instead."""
-    for mistake in error.errors():
-        where = _dotted(mistake["loc"])
-        blamed = source(where)
-        place = blamed.words if isinstance(blamed, Setting) else origin
-        if mistake["type"] == "extra_forbidden":
-            yield f"{place}: unknown setting {where}{_suggestion(mistake['loc'])}"
-        elif mistake["type"] == "missing":
-            yield f"{place}: {where} is missing; give it a value"
-        else:
-            said = isinstance(blamed, Setting) and blamed.name == where
-            yield f"{place}: {where + ': ' if where and not said else ''}{_complaint(mistake)}"
+def _places(
+    data: Mapping[str, Any], origin: str, source: Callable[[str], Setting | str]
+) -> Callable[[Loc], tuple[str, str]]:
+    """Where a wrong value came from, and its name there: `every_stage.steps`, not a stage's."""
+    shared = {name for name, _ in _leaves(data.get("every_stage", {}))}
+    own = {name for name, _ in _leaves({"stage": data.get("stage", [])})}
 
+    def place(loc: Loc) -> tuple[str, str]:
+        name = dotted(loc)
+        in_stage = dotted(loc[2:]) if loc[:1] == ("stage",) else ""
+        if in_stage in shared and name not in own:
+            name = f"every_stage.{in_stage}"
+        blamed = source(name)
+        if isinstance(blamed, Setting):
+            return blamed.words, "" if blamed.name == name else name
+        return origin, name
 
-def _complaint(mistake: ErrorDetails) -> str:
-    """What is wrong with a value, and the value if the message does not name it."""
-    if mistake["type"] == "value_error":
-        return mistake["msg"].removeprefix("Value error, ")
-    text = mistake["msg"]
-    if mistake["type"] in NOT_A_SECTION:
-        text = "Input should be a section of settings, not a single value"
-    return f"{text} (given: {mistake['input']!r})"
-
-
-def _dotted(loc: tuple[int | str, ...]) -> str:
-    return ".".join(str(part + 1) if isinstance(part, int) else part for part in loc)
-
-
-def _suggestion(loc: tuple[int | str, ...]) -> str:
-    """`; did you mean X?` with the nearest name of the section that `loc` points into."""
-    section: type[BaseModel] | None = Config
-    named = False  # True if the next part is a name that the user gave, such as that of a set
-    for part in loc[:-1]:
-        if named or section is None or part not in section.model_fields:
-            named = False
-            continue
-        annotation = section.model_fields[str(part)].annotation
-        section, named = _section_in(annotation), get_origin(annotation) is dict
-    names = list(section.model_fields) if section else []
-    if section is Config:
-        names.append("every_stage")
-    near = difflib.get_close_matches(str(loc[-1]), names, n=1, cutoff=0.5)
-    return f"; did you mean {near[0]}?" if near else f"; known here: {', '.join(names)}"
-
-
-def _section_in(annotation: object) -> type[BaseModel] | None:
-    """The Section class inside a type such as `dict[str, SetConfig]`, if there is one."""
-    if isinstance(annotation, type) and issubclass(annotation, Section):
-        return annotation
-    for argument in get_args(annotation):
-        found = _section_in(argument)
-        if found:
-            return found
-    return None
+    return place

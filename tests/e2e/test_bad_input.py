@@ -137,7 +137,7 @@ def test_no_such_files(srpo: Callable[..., Outcome]) -> None:
 @pytest.mark.parametrize(
     ("setting", "parts"),
     [
-        ("every_stage.group_size=1", ["stage.1.group_size", "2"]),
+        ("every_stage.group_size=1", ["every_stage.group_size=1: ", "at least 2 (given: 1)"]),
         ("stage.1.sets={math=0}", ["stage.1", "sum to zero"]),
         ("stage.1.sets={}", ["stage.1", "without problems"]),
         ("stage.1.sets={physics=1}", ["physics", "math"]),

@@ -14,7 +14,13 @@ SOURCES = Path(__file__).parents[2] / "src"
 # for all of its modules, unless one of them is named itself.
 ROOMS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("words", ("types", "errors", "source")),
-    ("config", ("config", "config_base", "config_run", "config_verifier", "config_files")),
+    (
+        "config",
+        (
+            "config", "config_base", "config_run", "config_verifier", "config_mistakes",
+            "config_files",
+        ),
+    ),
     ("seam", ("engines",)),
     (
         "the way of the data",

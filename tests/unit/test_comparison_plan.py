@@ -49,7 +49,7 @@ def with_ours(line: str) -> str:
             'settings = { "stage.1.max_completion_tokens" = 64 }',  # an earlier stage, longer
             "arm 'ours' differs in budget: max_completion_tokens is 64, and 32 in arm 'plain'",
         ),
-        ('algorithm = "sprpo"', "arm 'ours': algorithm sprpo: Input should be 'srpo', "),
+        ('algorithm = "sprpo"', "arm 'ours': algorithm sprpo: must be 'srpo', "),
         (
             'settings = { "selection.rul" = "dps" }',
             "arm 'ours': settings selection.rul = dps: unknown setting selection.rul; did you mean "
@@ -90,7 +90,7 @@ def test_an_arm_that_is_wrong_is_named(tmp_path: Path, line: str, said: str) -> 
             "[evaluation]\nbudgets_tokens = [500, 500]",
             "evaluation: budgets_tokens: 500 is there twice",
         ),
-        ("targets = [0.7]", "targets = [8]", "evaluation.targets.1: Input should be less than"),
+        ("targets = [0.7]", "targets = [8]", "evaluation.targets.1: must be at most 1"),
         ("seeds = ", 'baseline = "them"\nseeds = ', "baseline 'them' is no arm (arms: plain, ours"),
         ("seeds = ", "settings.seed = 4\nseeds = ", "settings seed: write it in seeds"),
         ('[[arm]]\nname = "ours"', "", "a comparison needs at least two [[arm]]"),

@@ -143,7 +143,7 @@ def test_a_stage_needs_no_name_it_does_not_use_but_needs_one() -> None:
         ({"overlong_weight": 0.5}, 'need overlong = "soft"'),
         ({"overlong_buffer_tokens": 5}, 'need overlong = "soft"'),
         ({"overlong": "soft", "overlong_weight": 0}, "does nothing"),
-        ({"overlong": "soft", "overlong_weight": -1}, "greater than or equal to 0"),
+        ({"overlong": "soft", "overlong_weight": -1}, "must be at least 0"),
         ({"overlong": "hard"}, "'mask' or 'soft'"),
         ({"overlong": "soft", "overlong_buffer_tokens": 2000}, "more than max_completion_tokens"),
     ],
@@ -188,7 +188,7 @@ def test_a_penalty_for_truncated_answers_that_get_no_advantage_is_refused() -> N
         ({"remote_url": "http://x", "allow_unsafe": True}, "its own way"),
         ({"strength": "strong"}, "namespaces-per-program"),
         ({"fence": "firejail"}, "bubblewrap"),
-        ({"second_opinion_share": 1.5}, "less than or equal to 1"),
+        ({"second_opinion_share": 1.5}, "must be at most 1"),
     ],
 )
 def test_what_is_said_of_verifiers_fits_together(changes: dict[str, Any], part: str) -> None:

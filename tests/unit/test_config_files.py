@@ -54,16 +54,6 @@ def written(folder: Path, text: str) -> Path:
     return path
 
 
-def mistakes(folder: Path, text: str) -> list[str]:
-    """The lines of the error that this config gives, without the file's name."""
-    path = written(folder, text)
-    with pytest.raises(ConfigError) as caught:
-        load_config(path)
-    lines = str(caught.value).splitlines()
-    assert all(line.startswith(f"{path}: ") for line in lines)
-    return [line.removeprefix(f"{path}: ") for line in lines]
-
-
 def loaded(path: Path) -> Config:
     """The config of a file; where users bring their own problems, with a set of them."""
     own = {name: {"files": ["problems.jsonl"], "domain": name} for name in ("math", "code")}
@@ -116,116 +106,6 @@ def test_text_with_quotes_lines_and_signs_survives_a_round_trip(tmp_path: Path) 
     config = with_set(text, base=written(tmp_path, GOOD))
     assert config.prompt.math_instruction == 'Put it in \\boxed{}.\n"Think" first: é, 数'
     assert resolve(tomllib.loads(dump(config)), "again") == config
-
-
-# --- mistakes ---------------------------------------------------------------------------------
-
-
-def test_an_unknown_setting_is_named_with_its_nearest_known_one(tmp_path: Path) -> None:
-    assert mistakes(tmp_path, "sed = 3\n" + GOOD) == ["unknown setting sed; did you mean seed?"]
-    assert mistakes(tmp_path, GOOD + "temprature = 1.0") == [
-        "unknown setting stage.1.temprature; did you mean temperature?"
-    ]
-    assert mistakes(tmp_path, GOOD + "[optimizer]\nbeta_1 = 0.5") == [
-        "unknown setting optimizer.beta_1; did you mean beta1?"
-    ]
-    assert mistakes(tmp_path, GOOD + "[stage.reward]\nformt = 0.5") == [
-        "unknown setting stage.1.reward.formt; did you mean format?"
-    ]
-    assert mistakes(tmp_path, GOOD.replace("count = 8", "count = 8\nhold_out = 3")) == [
-        "unknown setting sets.m.hold_out; did you mean holdout?"
-    ]
-    assert mistakes(tmp_path, GOOD + "[everystage]\nsteps = 3") == [
-        "unknown setting everystage; did you mean every_stage?"
-    ]
-
-
-def test_a_setting_unlike_any_other_gets_the_list_of_known_ones(tmp_path: Path) -> None:
-    assert mistakes(tmp_path, GOOD + "[loss]\nxyzzy = 1") == [
-        "unknown setting loss.xyzzy; known here: "
-        "clip_low, clip_high, scale_by_std, average, average_over, kl_weight, importance_cap, "
-        "subset, mask_truncated, count_truncated"
-    ]
-
-
-def test_the_name_of_a_set_may_be_that_of_a_setting(tmp_path: Path) -> None:
-    text = GOOD.replace("sets.m", "sets.files").replace("m = 1", "files = 1")
-    assert mistakes(tmp_path, text.replace("count = 8", "count = 8\nhold_out = 3")) == [
-        "unknown setting sets.files.hold_out; did you mean holdout?"
-    ]
-
-
-@pytest.mark.parametrize(
-    ("change", "line"),
-    [
-        (("steps = 5", "steps = 0"), "stage.1.steps: Input should be greater than or equal to 1"),
-        (("steps = 5", 'steps = "five"'), "stage.1.steps: Input should be a valid integer"),
-        (("steps = 5", ""), "stage.1: give steps or epochs, so that the stage ends"),
-        (("m = 1 ", "m = 0 "), "stage.1: the weights of sets sum to zero"),
-        (("m = 1 ", ""), "stage.1: a stage without problems: sets is empty"),
-        (("m = 1 ", "m = -1 "), "stage.1.sets.m: Input should be greater than or equal to 0"),
-        (("m = 1 ", "n = 1 "), "stage.1.sets names 'n', which is not in [sets] (known: m)"),
-        (('name = "one"', ""), "stage.1.name is missing; give it a value"),
-        (("count = 8", ""), "sets.m: count must be at least 1 when problems are generated"),
-        (('generate = "math"', ""), "sets.m: give either files or generate"),
-        (("count = 8", 'count = 8\nfiles = ["a"]'), "sets.m: give either files or generate"),
-        (("count = 8", "count = 8\nlevel_weights = [0, 0]"), "sets.m: level_weights sum to zero"),
-        (("steps = 5", "steps = 5\ngroup_size = 1"), "stage.1.group_size: Input should be greater"),
-        (("steps = 5", "steps = 5\ntop_p = 0"), "stage.1.top_p: Input should be greater than 0"),
-        (("steps = 5", "steps = 5\ntemperature = nan"), "stage.1.temperature: Input should be"),
-        (('"math"', '"science"'), "sets.m.generate: Input should be 'math' or 'code'"),
-        (("[[stage]]", "[loss]\nclip_low = 1.0\n[[stage]]"), "loss.clip_low: Input should be less"),
-    ],
-)  # fmt: skip
-def test_every_mistake_is_one_line_that_names_the_setting(
-    tmp_path: Path, change: tuple[str, str], line: str
-) -> None:
-    assert change[0] in GOOD
-    found = mistakes(tmp_path, GOOD.replace(*change))
-    assert len(found) == 1
-    assert found[0].startswith(line)
-
-
-def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
-    text = "seed = -1\nbeta = 2\n" + GOOD.replace("steps = 5", "steps = 0")
-    assert len(mistakes(tmp_path, text)) == 3
-
-
-def test_a_wrong_value_is_shown(tmp_path: Path) -> None:
-    assert mistakes(tmp_path, "seed = -1\n" + GOOD) == [
-        "seed: Input should be greater than or equal to 0 (given: -1)"
-    ]
-
-
-@pytest.mark.parametrize(
-    ("text", "line"),
-    [
-        ("", "sets is missing; give it a value"),
-        ("[sets]\n", "a run needs at least one [[stage]]"),
-        ("stage = 3\n", "write [every_stage] and [[stage]] as tables"),
-        ("every_stage = 3\n", "write [every_stage] and [[stage]] as tables"),
-        ("seed = \n", "not valid TOML: "),
-    ],
-)
-def test_a_file_that_is_no_config_is_told_so(tmp_path: Path, text: str, line: str) -> None:
-    assert mistakes(tmp_path, text)[0].startswith(line)
-
-
-def test_files_that_cannot_be_read_are_told_so(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no such config file"):
-        load_config(tmp_path / "missing.toml")
-    path = tmp_path / "binary.toml"
-    path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ConfigError, match="not valid TOML"):
-        load_config(path)
-
-
-def test_the_vanilla_baseline_of_unlike_stages_is_one_line_too(tmp_path: Path) -> None:
-    text = 'algorithm = "grpo"\n' + GOOD + "[[stage]]\nname='b'\nsets={m=1}\nepochs=2"
-    assert mistakes(tmp_path, text) == [
-        "algorithm grpo mixes the stages (mix_stages = true), so all of them must count steps, or "
-        "all epochs"
-    ]
 
 
 # --- every_stage --------------------------------------------------------------------------------
@@ -334,16 +214,15 @@ def test_an_unknown_name_on_the_command_line_is_told_so() -> None:
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("seed=-1", "--set seed=-1: Input should be greater than or equal to 0 (given: -1)"),
+        ("seed=-1", "--set seed=-1: must be at least 0 (given: -1)"),
         (
-            "every_stage.group_size=1",  # it fills in stages, so the line names the stage
-            "--set every_stage.group_size=1: stage.1.group_size: "
-            "Input should be greater than or equal to 2 (given: 1)",
+            "every_stage.group_size=1",  # one mistake, however many stages it fills in
+            "--set every_stage.group_size=1: must be at least 2 (given: 1)",
         ),
         ("verifier.strenth=auto", "--set verifier.strenth=auto: unknown setting verifier.strenth"),
         (
             "verifier=auto",
-            "--set verifier=auto: Input should be a section of settings, not a single value "
+            "--set verifier=auto: must be a section of settings, not a single value "
             "(given: 'auto')",
         ),
     ],
@@ -351,7 +230,8 @@ def test_an_unknown_name_on_the_command_line_is_told_so() -> None:
 def test_a_bad_value_of_the_command_line_is_not_blamed_on_the_file(text: str, line: str) -> None:
     with pytest.raises(ConfigError) as caught:
         with_set(text)
-    assert str(caught.value).splitlines()[0].startswith(line)
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith(line)
 
 
 def test_a_bad_value_of_the_file_is_not_blamed_on_the_command_line(tmp_path: Path) -> None:
@@ -359,8 +239,8 @@ def test_a_bad_value_of_the_file_is_not_blamed_on_the_command_line(tmp_path: Pat
     with pytest.raises(ConfigError) as caught:
         load_config(path, [Setting("model.name", "--model", 3), parse_set("stage.1.steps=3")])
     assert str(caught.value).splitlines() == [
-        f"{path}: seed: Input should be greater than or equal to 0 (given: -1)",
-        "--model 3: Input should be a valid string (given: 3)",
+        f"{path}: seed: must be at least 0 (given: -1)",
+        "--model 3: must be a text (given: 3)",
     ]
 
 

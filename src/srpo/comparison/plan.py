@@ -7,7 +7,6 @@ of one line, found before anything runs or is written.
 
 from __future__ import annotations
 
-import difflib
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ from pydantic import Field, ValidationError, model_validator
 from srpo.config import Config
 from srpo.config_base import NotNegative, Positive, Section
 from srpo.config_files import DEMO, Setting, load_config, settings_of
+from srpo.config_mistakes import dotted, explain
 from srpo.errors import ConfigError
 
 NO_END = 10**9  # epochs that no budget lasts for
@@ -168,7 +168,7 @@ def read_plan(path: Path) -> Plan:
     try:
         return Plan.model_validate(data)
     except ValidationError as error:
-        raise ConfigError("\n".join(_explain(error, path))) from None
+        raise ConfigError(explain(error, Plan, lambda loc: (str(path), dotted(loc)))) from None
 
 
 def load_comparison(path: Path, out: Path | None = None) -> Comparison:
@@ -323,33 +323,3 @@ def _refuse_unequal(arms: Sequence[Arm], path: Path) -> None:
                 f"{path}: arm {arm.name!r} differs in budget: max_completion_tokens is {found}, "
                 f"and {first} in arm {arms[0].name!r}"
             )
-
-
-def _explain(error: ValidationError, path: Path) -> Iterator[str]:
-    """One line for each mistake of the plan."""
-    for mistake in error.errors():
-        loc = [part + 1 if isinstance(part, int) else part for part in mistake["loc"]]
-        where = ".".join(map(str, loc))
-        if mistake["type"] == "extra_forbidden":
-            known = list(_section_of(mistake["loc"]).model_fields)
-            near = difflib.get_close_matches(str(loc[-1]), known, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
-            yield f"{path}: unknown setting {where}; {hint}"
-        elif mistake["type"] == "missing":
-            yield f"{path}: {where} is missing; give it a value"
-        elif mistake["type"] == "value_error":
-            text = mistake["msg"].removeprefix("Value error, ")
-            yield f"{path}: {f'{where}: ' if where else ''}{text}"
-        else:
-            yield f"{path}: {where}: {mistake['msg']} (given: {mistake['input']!r})"
-
-
-def _section_of(loc: Sequence[int | str]) -> type[Section]:
-    """The section that a wrong name is in."""
-    sections: dict[int | str, type[Section]] = {
-        "budget": BudgetPlan,
-        "evaluation": EvaluationPlan,
-        "learning_rate": RatePlan,
-        "arm": ArmPlan,
-    }
-    return sections.get(loc[0], Plan) if len(loc) > 1 else Plan

@@ -1,0 +1,159 @@
+"""Mistakes in a config: one line each, with the setting, what is wrong and what to write."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from srpo.config_files import load_config, resolve
+from srpo.errors import ConfigError
+
+GOOD = """
+[sets.m]
+generate = "math"
+count = 8
+
+[[stage]]
+name = "one"
+sets = { m = 1 }
+steps = 5
+"""
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "run.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def mistakes(folder: Path, text: str) -> list[str]:
+    """The lines of the error that this config gives, without the file's name."""
+    path = written(folder, text)
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    lines = str(caught.value).splitlines()
+    assert all(line.startswith(f"{path}: ") for line in lines)
+    return [line.removeprefix(f"{path}: ") for line in lines]
+
+
+def test_an_unknown_setting_is_named_with_its_nearest_known_one(tmp_path: Path) -> None:
+    assert mistakes(tmp_path, "sed = 3\n" + GOOD) == ["unknown setting sed; did you mean seed?"]
+    assert mistakes(tmp_path, GOOD + "temprature = 1.0") == [
+        "unknown setting stage.1.temprature; did you mean temperature?"
+    ]
+    assert mistakes(tmp_path, GOOD + "[optimizer]\nbeta_1 = 0.5") == [
+        "unknown setting optimizer.beta_1; did you mean beta1?"
+    ]
+    assert mistakes(tmp_path, GOOD + "[stage.reward]\nformt = 0.5") == [
+        "unknown setting stage.1.reward.formt; did you mean format?"
+    ]
+    assert mistakes(tmp_path, GOOD.replace("count = 8", "count = 8\nhold_out = 3")) == [
+        "unknown setting sets.m.hold_out; did you mean holdout?"
+    ]
+    assert mistakes(tmp_path, GOOD + "[everystage]\nsteps = 3") == [
+        "unknown setting everystage; did you mean every_stage?"
+    ]
+
+
+def test_a_setting_unlike_any_other_gets_the_list_of_known_ones(tmp_path: Path) -> None:
+    assert mistakes(tmp_path, GOOD + "[loss]\nxyzzy = 1") == [
+        "unknown setting loss.xyzzy; known here: "
+        "clip_low, clip_high, scale_by_std, average, average_over, kl_weight, importance_cap, "
+        "subset, mask_truncated, count_truncated"
+    ]
+
+
+def test_the_name_of_a_set_may_be_that_of_a_setting(tmp_path: Path) -> None:
+    text = GOOD.replace("sets.m", "sets.files").replace("m = 1", "files = 1")
+    assert mistakes(tmp_path, text.replace("count = 8", "count = 8\nhold_out = 3")) == [
+        "unknown setting sets.files.hold_out; did you mean holdout?"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (("steps = 5", "steps = 0"), "stage.1.steps: must be at least 1"),
+        (("steps = 5", 'steps = "five"'), "stage.1.steps: must be a whole number"),
+        (("steps = 5", ""), "stage.1: give steps or epochs, so that the stage ends"),
+        (("m = 1 ", "m = 0 "), "stage.1: the weights of sets sum to zero"),
+        (("m = 1 ", ""), "stage.1: a stage without problems: sets is empty"),
+        (("m = 1 ", "m = -1 "), "stage.1.sets.m: must be at least 0"),
+        (("m = 1 ", "n = 1 "), "stage.1.sets names 'n', which is not in [sets] (known: m)"),
+        (('name = "one"', ""), "stage.1.name is missing; give it a value"),
+        (("count = 8", ""), "sets.m: count must be at least 1 when problems are generated"),
+        (('generate = "math"', ""), "sets.m: give either files or generate"),
+        (("count = 8", 'count = 8\nfiles = ["a"]'), "sets.m: give either files or generate"),
+        (("count = 8", "count = 8\nlevel_weights = [0, 0]"), "sets.m: level_weights sum to zero"),
+        (("steps = 5", "steps = 5\ngroup_size = 1"), "stage.1.group_size: must be at least 2"),
+        (("steps = 5", "steps = 5\ntop_p = 0"), "stage.1.top_p: must be above 0"),
+        (("steps = 5", "steps = 5\ntemperature = nan"), "stage.1.temperature: must be a finite"),
+        (('"math"', '"science"'), "sets.m.generate: must be 'math' or 'code'"),
+        (("[[stage]]", "[loss]\nclip_low = 1.0\n[[stage]]"), "loss.clip_low: must be below 1"),
+    ],
+)  # fmt: skip
+def test_every_mistake_is_one_line_that_names_the_setting(
+    tmp_path: Path, change: tuple[str, str], line: str
+) -> None:
+    assert change[0] in GOOD
+    found = mistakes(tmp_path, GOOD.replace(*change))
+    assert len(found) == 1
+    assert found[0].startswith(line)
+
+
+def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
+    text = "seed = -1\nbeta = 2\n" + GOOD.replace("steps = 5", "steps = 0")
+    assert len(mistakes(tmp_path, text)) == 3
+
+
+def test_a_wrong_value_is_shown(tmp_path: Path) -> None:
+    assert mistakes(tmp_path, "seed = -1\n" + GOOD) == ["seed: must be at least 0 (given: -1)"]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("", "sets is missing; give it a value"),
+        ("[sets]\n", "a run needs at least one [[stage]]"),
+        ("stage = 3\n", "write [every_stage] and [[stage]] as tables"),
+        ("every_stage = 3\n", "write [every_stage] and [[stage]] as tables"),
+        ("seed = \n", "not valid TOML: "),
+    ],
+)
+def test_a_file_that_is_no_config_is_told_so(tmp_path: Path, text: str, line: str) -> None:
+    assert mistakes(tmp_path, text)[0].startswith(line)
+
+
+def test_files_that_cannot_be_read_are_told_so(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such config file"):
+        load_config(tmp_path / "missing.toml")
+    path = tmp_path / "binary.toml"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="not valid TOML"):
+        load_config(path)
+
+
+def test_the_vanilla_baseline_of_unlike_stages_is_one_line_too(tmp_path: Path) -> None:
+    text = 'algorithm = "grpo"\n' + GOOD + "[[stage]]\nname='b'\nsets={m=1}\nepochs=2"
+    assert mistakes(tmp_path, text) == [
+        "algorithm grpo mixes the stages (mix_stages = true), so all of them must count steps, or "
+        "all epochs"
+    ]
+
+
+def test_a_mistake_for_every_stage_is_told_once_and_one_of_a_stage_under_its_own_name() -> None:
+    with pytest.raises(ConfigError) as caught:
+        resolve(
+            {
+                "sets": {"m": {"generate": "math", "count": 8}},
+                "every_stage": {"steps": 5, "sets": {"m": 1}, "top_p": 2, "tempreature": 1},
+                "stage": [{"name": "one"}, {"name": "two", "steps": "x"}],
+            },
+            "test",
+        )
+    assert str(caught.value).splitlines() == [
+        "test: every_stage.top_p: must be at most 1 (given: 2)",
+        "test: unknown setting every_stage.tempreature; did you mean temperature?",
+        "test: stage.2.steps: must be a whole number (given: 'x')",
+    ]
