@@ -117,7 +117,22 @@ def test_decisions_are_counted_by_kind_and_named_for_one_epoch(ledger: Ledger) -
         print_decisions(ledger, 2, "resampling")
 
 
-@pytest.mark.parametrize("rule", ["soft-drop", "mopps", "dps"])
+def test_moves_into_the_easy_pool_and_out_of_it_are_named(ledger: Ledger) -> None:
+    moves = [
+        Resampled("aa01", "math", Decision.TO_EASY_POOL, 2, 2),
+        Resampled("bb01", "math", Decision.FROM_EASY_POOL, 1, 2),
+    ]
+    ledger.record_step(When(1, 1, 1), [group([1, 1], EASY), group([1, 0], HARD)], moves, [])
+    named = told(lambda console: print_decisions(ledger, 1, "soft-drop", console))
+    assert [line for line in named[3:] if line] == [
+        "To the easy pool:",
+        "  aa01  math  to the easy pool: all correct",
+        "Back from the easy pool:",
+        "  bb01  math  back from the easy pool: not all correct any more",
+    ]
+
+
+@pytest.mark.parametrize("rule", ["mopps", "dps"])
 def test_of_a_rule_that_decides_at_every_draw_it_is_said_where_to_look(
     ledger: Ledger, rule: str
 ) -> None:

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from srpo.selection.rule import Tally
+from srpo.selection.rule import Decision, Resampled, Tally
 from srpo.selection.soft_drop import SoftDrop, chance_of_turn
 
 NONE: frozenset[str] = frozenset()
@@ -161,3 +161,36 @@ def test_a_pass_goes_on_over_the_end_of_an_epoch() -> None:
         rule.end_epoch()
     assert sorted(came) == ["p2", "p3", "p4", "p5"]
     assert max(came.values()) - min(came.values()) <= 1
+
+
+def test_at_an_epochs_end_it_is_told_where_each_problem_is_now() -> None:
+    rule = SoftDrop("s", names(6), random.Random(9))
+    rule.observe({"p0": SOLVED, "p1": SOLVED, "p2": MIXED, "p3": FAILED, "p4": Tally(0, 0)})
+    assert rule.end_epoch() == [
+        Resampled("p0", "s", Decision.TO_EASY_POOL, 8, 8),
+        Resampled("p1", "s", Decision.TO_EASY_POOL, 8, 8),
+        Resampled("p2", "s", Decision.KEEP_MIXED, 3, 8),
+        Resampled("p3", "s", Decision.KEEP_ALL_WRONG, 0, 8),
+        Resampled("p4", "s", Decision.KEEP_UNGRADABLE, 0, 0),
+        Resampled("p5", "s", Decision.KEEP_UNSEEN, 0, 0),
+    ]
+    # p0 is not drawn; p1 is lost at its second visit; p2 is won and lost again within the epoch
+    rule.observe({"p1": SOLVED, "p2": SOLVED})
+    saved = rule.state_dict()
+    rule = SoftDrop("s", names(6), random.Random(9))
+    rule.load_state_dict(saved)
+    rule.observe({"p1": MIXED, "p2": FAILED})
+    assert rule.end_epoch()[:3] == [
+        Resampled("p0", "s", Decision.KEEP_EASY, 0, 0),
+        Resampled("p1", "s", Decision.FROM_EASY_POOL, 11, 16),
+        Resampled("p2", "s", Decision.KEEP_MIXED, 8, 16),
+    ]
+    assert not any(d.decision.drops or d.decision.revives for d in rule.end_epoch())
+
+
+def test_the_easy_pool_of_an_earlier_stage_is_no_move() -> None:
+    first = SoftDrop("s", names(2), random.Random(9))
+    first.observe({"p0": SOLVED})
+    second = SoftDrop("s", names(2), random.Random(9))
+    second.remember(first.memory())
+    assert [d.decision for d in second.end_epoch()] == [Decision.KEEP_EASY, Decision.KEEP_UNSEEN]

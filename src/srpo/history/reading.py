@@ -88,7 +88,7 @@ class LedgerReader:
         ]
 
     def decided(self, epoch: int, kind: str, limit: int) -> list[Decided]:
-        """What was decided to "drop" or to "revive" (`kind`) in an epoch; at most `limit`."""
+        """Decisions of one `kind` in an epoch: its words before the colon; at most `limit`."""
         return [
             Decided(*row)
             for row in self._all(

@@ -15,7 +15,13 @@ from srpo.insight.lines import short
 
 MOST_SHOWN = 10
 MOST_DRAWN = 5
-ON_THE_WAY = ("soft-drop", "mopps", "dps")  # rules that decide at every draw
+NAMED = (  # decisions that name their problems: how they begin, and the title over them
+    ("drop", "Dropped"),
+    ("revive", "Revived"),
+    ("to the easy pool", "To the easy pool"),
+    ("back from the easy pool", "Back from the easy pool"),
+)
+ON_THE_WAY = ("mopps", "dps")  # rules that decide at every draw
 
 
 def print_ledger(ledger: Ledger, console: Console | None = None) -> None:
@@ -112,13 +118,13 @@ def print_decisions(
     console.print(table)
     if epoch is None:
         console.print()
-        console.print(Text("--epoch N names the problems that were dropped and revived."))
+        console.print(Text("--epoch N names the problems that were dropped, revived or moved."))
         return
-    for kind in ("drop", "revive"):
+    for kind, title in NAMED:
         count = sum(row.problems for row in rows if row.decision.startswith(f"{kind}:"))
         if count:
             console.print()
-            console.print(Text({"drop": "Dropped:", "revive": "Revived:"}[kind]))
+            console.print(Text(f"{title}:"))
         for found in ledger.decided(epoch, kind, MOST_SHOWN):
             console.print(Text(f"  {found.id}  {found.set_name}  {found.decision}"))
         _say_how_many_more(console, count, "the view decision_rows of the file has them all")

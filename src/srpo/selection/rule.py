@@ -25,6 +25,9 @@ class Decision(StrEnum):
     STAY_DROPPED = "stays dropped"
     REST_ALL_CORRECT = "drop: all correct, rests for a while"
     REST_ALL_WRONG = "drop: all wrong again, rests for a while"
+    TO_EASY_POOL = "to the easy pool: all correct"
+    KEEP_EASY = "stays in the easy pool"
+    FROM_EASY_POOL = "back from the easy pool: not all correct any more"
     REVIVE_FLOOR = "revive: its set fell below the floor"
     REVIVE_RESTED = "revive: it has rested"
 

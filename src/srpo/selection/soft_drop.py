@@ -21,7 +21,8 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
 from srpo.selection.draws import Draws
-from srpo.selection.rule import Choice, Resampled, Tally
+from srpo.selection.resampling import DECISION_OF, uncollected
+from srpo.selection.rule import NOTHING, Choice, Decision, Resampled, Tally
 from srpo.types import Outcome
 
 START = 0.5  # p at the beginning, of either pool; the authors'
@@ -51,6 +52,8 @@ class SoftDrop(Draws):
         self._solved: dict[str, int] = {}  # the easy pool: visits in a row all correct
         self._failed: dict[str, int] = {}  # visits in a row all wrong
         self._skipped: dict[str, int] = {}  # turns skipped since the last visit
+        self._counts: dict[str, Tally] = {}  # of this epoch
+        self._was_easy: frozenset[str] = frozenset()  # the easy pool as the epoch began
         self._adjusts = False  # from the second epoch on
         self._queue: list[str] = []  # what is left of the pass, the next one last
         self._easy_queue: list[str] = []
@@ -72,6 +75,8 @@ class SoftDrop(Draws):
 
     def observe(self, tallies: Mapping[str, Tally]) -> None:
         """See `Rule.observe`: moves problems between the pools, and adjusts the skipping."""
+        for problem_id, tally in tallies.items():
+            self._counts[problem_id] = self._counts.get(problem_id, NOTHING) + tally
         outcomes = {i: tally.outcome for i, tally in tallies.items() if tally.gradable}
         for problem_id, outcome in outcomes.items():
             if outcome is not Outcome.ALL_CORRECT:
@@ -88,9 +93,13 @@ class SoftDrop(Draws):
             self.base = min(HIGHEST, max(LOWEST, self.base + change))
 
     def end_epoch(self) -> list[Resampled]:
-        """See `Rule.end_epoch`: the pass goes on; the decisions were made on the way."""
+        """See `Rule.end_epoch`: where each problem is now. The moves were made on the way."""
         self._adjusts = True
-        return super().end_epoch()
+        super().end_epoch()
+        with uncollected():
+            decided = [self._where(problem_id) for problem_id in self.ids]
+        self._counts, self._was_easy = {}, frozenset(self._solved)
+        return decided
 
     def state_dict(self) -> dict[str, Any]:
         """See `Rule.state_dict`."""
@@ -99,6 +108,8 @@ class SoftDrop(Draws):
             **self.memory(),
             "queue": list(self._queue),
             "easy_queue": list(self._easy_queue),
+            "counts": {i: [tally.correct, tally.gradable] for i, tally in self._counts.items()},
+            "was_easy": sorted(self._was_easy),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -107,6 +118,8 @@ class SoftDrop(Draws):
         self.places_of([*state["queue"], *state["solved"], *state["failed"]])
         self.remember(state)
         self._queue, self._easy_queue = list(state["queue"]), list(state["easy_queue"])
+        self._counts = {i: Tally(*pair) for i, pair in state["counts"].items()}
+        self._was_easy = frozenset(state["was_easy"])
 
     def memory(self) -> dict[str, Any]:
         """See `Rule.memory`: the rows of visits without signal, and how fast they are skipped."""
@@ -125,7 +138,21 @@ class SoftDrop(Draws):
             for name in ("solved", "failed", "skipped")
         )
         self.base, self._adjusts = memory.get("base", START), memory.get("adjusts", False)
+        self._was_easy = frozenset(self._solved)
         return []
+
+    def _where(self, problem_id: str) -> Resampled:
+        """A problem's pool at an epoch's end, and whether it has changed."""
+        tally = self._counts.get(problem_id)
+        correct, gradable = (tally.correct, tally.gradable) if tally else (0, 0)
+        was, easy = problem_id in self._was_easy, problem_id in self._solved
+        if easy:
+            decision = Decision.KEEP_EASY if was else Decision.TO_EASY_POOL
+        elif was:
+            decision = Decision.FROM_EASY_POOL
+        else:
+            decision = DECISION_OF[tally.outcome] if tally else Decision.KEEP_UNSEEN
+        return Resampled(problem_id, self.set_name, decision, correct, gradable)
 
     def _chance(self, problem_id: str) -> float:
         if problem_id in self._solved:
