@@ -119,12 +119,12 @@ def _summary(decisions: Sequence[Resampled], num_kept: int) -> str:
 
 def tell_revived(s: Session, decisions: Sequence[Resampled]) -> None:
     """Say which sets got dropped problems back; nothing if none did."""
-    revived = [d.set_name for d in decisions if d.decision is Decision.REVIVE_FLOOR]
-    for name in dict.fromkeys(revived):
+    revived = Counter(d.set_name for d in decisions if d.decision is Decision.REVIVE_FLOOR)
+    for name, count in revived.items():
+        come = "1 dropped problem comes" if count == 1 else f"{count} dropped problems come"
         s.tell(
             "revival",
-            f"{name}: {revived.count(name)} dropped problems come back (longest dropped first), "
-            "so that the set does not run out",
+            f"{name}: {come} back (longest dropped first), so that the set does not run out",
         )
 
 
