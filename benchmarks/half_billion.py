@@ -22,6 +22,7 @@ from benchmarks.shapes import qwen25_half_billion
 from srpo.config import Config
 from srpo.config_files import load_config
 from srpo.engines.local import LocalEngine
+from srpo.engines.local.decoder import Passes
 from srpo.known_models import known_shape
 from srpo.memory import estimate_memory
 from srpo.types import Adam, Clip, Datum, Sampling
@@ -54,7 +55,7 @@ def main(rows: int, dtype: str) -> None:
         dtype=getattr(torch, dtype),
         micro_batch_tokens=config.model.micro_batch_tokens,
         sampler_rows=config.model.sampler_rows,
-        gradient_checkpointing=config.model.gradient_checkpointing,
+        training=Passes(config.model.gradient_checkpointing),
     )
     started_s = time.monotonic()
     (samples,) = engine.sample([PROMPT], rows, Sampling(max_tokens=length, stop_ids=(), seed=1))

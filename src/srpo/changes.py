@@ -27,6 +27,7 @@ MAY_CHANGE = (
     "model.sampler_rows",
     "model.sampler_cache_gib",
     "model.gradient_checkpointing",
+    "model.compile",
     "probe.problems",
 )
 ROUNDING = ("model.*",)  # of those, what may change the last bits of a sum

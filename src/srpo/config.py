@@ -51,6 +51,9 @@ class ModelConfig(Section):
     gradient_checkpointing: bool = Field(
         False, description="compute activations twice instead of keeping them: slower, less memory"
     )
+    compile: bool = Field(
+        False, description="training through torch.compile: some faster after minutes of compiling"
+    )
 
 
 class PromptConfig(Section):

@@ -60,16 +60,18 @@ def tiny_model(kind: str, **changed: Any) -> Any:
     return model.eval()
 
 
-def local(kind: str, *, lora_rank: int = 0, **how: Any) -> Callable[[Path], Engine]:
+def local(kind: str, *, lora_rank: int = 0, checkpointed: bool = False) -> Callable[[Path], Engine]:
     def make(folder: Path) -> Engine:
         from srpo.engines.local import LocalEngine
         from srpo.engines.local.adapters import add_adapters
+        from srpo.engines.local.decoder import Passes
 
         model = tiny_model(kind)
         if lora_rank:
             add_adapters(model, lora_rank, seed=3)
         # budgets so small that batches are really cut
-        return LocalEngine(model, folder, micro_batch_tokens=16, sampler_rows=5, **how)
+        training = Passes(checkpointed=checkpointed)
+        return LocalEngine(model, folder, micro_batch_tokens=16, sampler_rows=5, training=training)
 
     return make
 
@@ -97,10 +99,10 @@ MAKERS: dict[str, Callable[[Path], Engine]] = {
     "qwen3": local("qwen3"),
     "qwen2": local("qwen2"),
     "gpt2": local("gpt2"),
-    "qwen3, checkpointed": local("qwen3", gradient_checkpointing=True),
+    "qwen3, checkpointed": local("qwen3", checkpointed=True),
     "qwen2, adapters": local("qwen2", lora_rank=4),
     "phi, adapters": local("phi", lora_rank=4),  # through transformers
-    "llama, adapters, checkpointed": local("llama", lora_rank=4, gradient_checkpointing=True),
+    "llama, adapters, checkpointed": local("llama", lora_rank=4, checkpointed=True),
 }
 VLLM_MAKERS = {
     "vllm, llama": with_vllm("llama"),

@@ -1,4 +1,4 @@
-"""Adapters and gradient checkpointing: the same numbers as a plain definition, on other weights."""
+"""Adapters, checkpointing, compiling: the same numbers as a plain definition, on other weights."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM
 
 from srpo.engines.local import LocalEngine
 from srpo.engines.local.adapters import add_adapters
+from srpo.engines.local.decoder import Passes
 from srpo.errors import ModelError
 from srpo.types import Adam, Clip, Datum, Sampling
 from tests.contract.test_engine import tiny_model
@@ -47,7 +48,7 @@ def stepped(engine: LocalEngine, steps: int = 3) -> None:
 @pytest.mark.parametrize("kind", ["llama", "qwen2", "qwen3"])
 def test_checkpointing_changes_no_gradient(kind: str, tmp_path: Path) -> None:
     plain = grads_of(engine_of(kind, tmp_path))
-    kept = grads_of(engine_of(kind, tmp_path, gradient_checkpointing=True))
+    kept = grads_of(engine_of(kind, tmp_path, training=Passes(checkpointed=True)))
     assert plain.keys() == kept.keys()
     for name, grad in plain.items():
         torch.testing.assert_close(kept[name], grad, rtol=1e-6, atol=1e-7)
@@ -122,7 +123,36 @@ def test_what_a_family_cannot_have_is_said_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="gpt2 models have no linear layers that adapters fit"):
         engine_of("gpt2", tmp_path, rank=2)
     with pytest.raises(ModelError, match="gradient_checkpointing: not for gpt2 models"):
-        engine_of("gpt2", tmp_path, gradient_checkpointing=True)
+        engine_of("gpt2", tmp_path, training=Passes(checkpointed=True))
+
+
+def broken(*_: object, **__: object) -> None:
+    raise RuntimeError("no C++ compiler\nand a trace")
+
+
+def test_what_cannot_be_compiled_is_said_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "compile", lambda *_, **__: lambda x: x)
+    with pytest.raises(ModelError, match=r"model\.compile: not for gpt2 models"):
+        engine_of("gpt2", tmp_path, training=Passes(compiled=True))
+    monkeypatch.setattr(torch, "compile", broken)
+    said = r"model\.compile: torch\.compile does not work here \(no C\+\+ compiler\); .* to false$"
+    with pytest.raises(ModelError, match=said):
+        engine_of("llama", tmp_path, training=Passes(compiled=True))
+
+
+@pytest.mark.slow  # compiles for each: a minute
+@pytest.mark.timeout(600)
+@pytest.mark.filterwarnings("ignore")  # of the compiler
+@pytest.mark.parametrize("checkpointed", [False, True])
+@pytest.mark.parametrize("kind", ["llama", "qwen2", "qwen3"])
+def test_compiling_changes_no_gradient(kind: str, checkpointed: bool, tmp_path: Path) -> None:
+    plain = grads_of(engine_of(kind, tmp_path))
+    compiled = grads_of(engine_of(kind, tmp_path, training=Passes(checkpointed, compiled=True)))
+    assert plain.keys() == compiled.keys()
+    for name, grad in plain.items():
+        torch.testing.assert_close(compiled[name], grad, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.slow  # torchao compiles its step: a minute

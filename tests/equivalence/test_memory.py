@@ -38,6 +38,7 @@ from pathlib import Path
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 from srpo.engines.local import LocalEngine
+from srpo.engines.local.decoder import Passes
 from srpo.types import Adam, Clip, Datum, Sampling
 torch.set_num_threads(1)
 shape, tokens, checkpointing, prompt, answer, rows = json.loads(sys.argv[1])
@@ -45,7 +46,7 @@ base = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesi
 model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**shape)).eval()
 sizes = {"num_weights": sum(w.numel() for w in model.parameters())}
 engine = LocalEngine(model, Path(tempfile.mkdtemp()), micro_batch_tokens=tokens,
-                     gradient_checkpointing=checkpointing)
+                     training=Passes(checkpointed=checkpointing))
 length = prompt + answer
 data = [
     Datum(tuple(5 + (i * j) % 90 for j in range(length)), (0.0,) * prompt + (1.0,) * answer,

@@ -22,6 +22,7 @@ from srpo.engines.local.adapters import (
     load_adapters_into,
     merged_state,
 )
+from srpo.engines.local.decoder import PLAIN, Passes
 from srpo.engines.local.learning import accumulate
 from srpo.engines.local.loading import load_weights_into, network_of
 from srpo.engines.local.network import AnyNetwork
@@ -49,22 +50,18 @@ class LocalEngine:
         dtype: torch.dtype = torch.float32,
         micro_batch_tokens: int = 1024,
         sampler_rows: int = 512,
-        gradient_checkpointing: bool = False,
+        training: Passes = PLAIN,
         moments: Precision = "float32",
         sampler: Sampler | None = None,
     ) -> None:
-        """`gradient_checkpointing`: layers compute their activations twice and keep none.
-
-        `sampler` draws in place of the engine's own, for which `sampler_rows` is meant.
+        """`sampler` draws in place of the engine's own, for which `sampler_rows` is meant.
 
         Raises `ModelError` if that, or `moments`, cannot be had for this model.
         """
         self.model = model
         self._folder = folder
         self._micro_batch_tokens = micro_batch_tokens
-        self._network: AnyNetwork = network_of(
-            model, dtype, gradient_checkpointing=gradient_checkpointing
-        )
+        self._network: AnyNetwork = network_of(model, dtype, training)
         device = next(model.parameters()).device
         self._sampler = sampler or OwnSampler(self._network, sampler_rows, device)
         self._adapted = has_adapters(model)

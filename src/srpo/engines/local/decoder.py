@@ -52,6 +52,21 @@ class Weights:
     head: Tensor  # [V, model width]
 
 
+@dataclass(frozen=True, slots=True)
+class Passes:
+    """How passes with gradients are computed; what they come to is the same.
+
+    >>> Passes(checkpointed=True).compiled
+    False
+    """
+
+    checkpointed: bool = False  # the backward pass computes a layer again, from its input alone
+    compiled: bool = False  # what is around the attention goes through `torch.compile`
+
+
+PLAIN = Passes()
+
+
 def fits(config: Any) -> bool:
     """Whether a transformers config is of a family, and with options, that this module computes."""
     rope = getattr(config, "rope_parameters", None) or {}
@@ -75,10 +90,14 @@ def _slides(config: Any) -> bool:
 class Decoder:
     """The functions of one transformers model. Holds no weights of its own."""
 
-    def __init__(self, model: Any, dtype: torch.dtype, *, checkpointed: bool = False) -> None:
-        """`checkpointed`: the backward pass computes each layer again, and keeps only its input."""
+    def __init__(self, model: Any, dtype: torch.dtype, training: Passes = PLAIN) -> None:
         config = model.config
-        self._checkpointed = checkpointed
+        self._checkpointed = training.checkpointed
+        self._before: Callable[..., tuple[Tensor, Tensor, Tensor]] = before_attention
+        self._after: Callable[..., Tensor] = after_attention
+        if training.compiled:  # for any size: those of micro-batches vary
+            self._before = torch.compile(before_attention, dynamic=True)
+            self._after = torch.compile(after_attention, dynamic=True)
         self._model = model
         self._dtype = dtype
         self.num_layers: int = config.num_hidden_layers
@@ -113,18 +132,12 @@ class Decoder:
     def _block(
         self, i: int, w: LayerWeights, x: Tensor, cos: Tensor, sin: Tensor, attend: Attend
     ) -> Tensor:
-        B, T, width = x.shape
-        H, K, D = self.num_heads, self.num_kv, self.head_size
-        qkv = F.linear(F.rms_norm(x, (width,), w.norm_in, self._eps), w.qkv, w.qkv_bias)
-        q, k, v = torch.split(qkv.view(B, T, H + 2 * K, D), [H, K, K], dim=2)
-        if w.query_norm is not None and w.key_norm is not None:
-            q = F.rms_norm(q, (D,), w.query_norm, self._eps)
-            k = F.rms_norm(k, (D,), w.key_norm, self._eps)
-        attended = attend(i, _rotate(q, cos, sin), _rotate(k, cos, sin), v)
-        x = x + F.linear(attended.reshape(B, T, H * D), w.out, w.out_bias)
-        gate_up = F.linear(F.rms_norm(x, (width,), w.norm_mlp, self._eps), w.gate_up)
-        gate, up = gate_up.chunk(2, dim=-1)
-        return x + F.linear(F.silu(gate) * up, w.down)
+        trains = torch.is_grad_enabled()  # sampling gains nothing by compiled code, docs/log.md
+        before = self._before if trains else before_attention
+        after = self._after if trains else after_attention
+        heads = (self.num_heads, self.num_kv, self.head_size)
+        q, k, v = before(w, x, cos, sin, heads, self._eps)
+        return after(w, x, attend(i, q, k, v), self._eps)
 
     def _cast(self, weight: Tensor) -> Tensor:
         return weight.to(self._dtype)
@@ -169,6 +182,33 @@ class Decoder:
             self._angles = (cos[0].to(self._dtype), sin[0].to(self._dtype))
         cos, sin = self._angles
         return cos[positions_BT][:, :, None], sin[positions_BT][:, :, None]
+
+
+def before_attention(
+    w: LayerWeights,
+    x: Tensor,
+    cos: Tensor,
+    sin: Tensor,
+    heads: tuple[int, int, int],
+    eps: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries, keys, both rotated, and values of one layer [B, T, heads, D]; `heads`: H, K, D."""
+    (B, T, width), (H, K, D) = x.shape, heads
+    qkv = F.linear(F.rms_norm(x, (width,), w.norm_in, eps), w.qkv, w.qkv_bias)
+    q, k, v = torch.split(qkv.view(B, T, H + 2 * K, D), [H, K, K], dim=2)
+    if w.query_norm is not None and w.key_norm is not None:
+        q = F.rms_norm(q, (D,), w.query_norm, eps)
+        k = F.rms_norm(k, (D,), w.key_norm, eps)
+    return _rotate(q, cos, sin), _rotate(k, cos, sin), v
+
+
+def after_attention(w: LayerWeights, x: Tensor, attended: Tensor, eps: float) -> Tensor:
+    """The layer's output [B, T, width] from its input and what its heads attended to."""
+    B, T, width = x.shape
+    x = x + F.linear(attended.reshape(B, T, -1), w.out, w.out_bias)
+    gate_up = F.linear(F.rms_norm(x, (width,), w.norm_mlp, eps), w.gate_up)
+    gate, up = gate_up.chunk(2, dim=-1)
+    return x + F.linear(F.silu(gate) * up, w.down)
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

@@ -11,8 +11,10 @@ from torch import Tensor
 
 from srpo.engines import MAX_LOGITS
 from srpo.engines.local.decoder import (
+    PLAIN,
     Decoder,
     KeyValue,
+    Passes,
     Weights,
     attend_causal,
     attend_to_self,
@@ -114,9 +116,9 @@ class FusedNetwork:
     shares_prefixes = True
 
     def __init__(
-        self, model: Any, dtype: torch.dtype, device: torch.device, *, checkpointed: bool = False
+        self, model: Any, dtype: torch.dtype, device: torch.device, training: Passes = PLAIN
     ) -> None:
-        self._decoder = Decoder(model, dtype, checkpointed=checkpointed)
+        self._decoder = Decoder(model, dtype, training)
         self._device = device
 
     @torch.no_grad()

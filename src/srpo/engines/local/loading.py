@@ -15,7 +15,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from srpo.embedded import MODEL_DIR
-from srpo.engines.local.decoder import FAMILIES, fits
+from srpo.engines.local.decoder import FAMILIES, PLAIN, Passes, fits
 from srpo.engines.local.fused import FusedNetwork
 from srpo.engines.local.network import AnyNetwork
 from srpo.engines.local.plain import PlainNetwork
@@ -194,18 +194,19 @@ def pick_device(wanted: str) -> torch.device:
     return torch.device(wanted)
 
 
-def network_of(
-    model: Any, dtype: torch.dtype, *, gradient_checkpointing: bool = False
-) -> AnyNetwork:
+def network_of(model: Any, dtype: torch.dtype, training: Passes = PLAIN) -> AnyNetwork:
     """The fused network where it computes what the model computes, else the plain one.
 
     The choice is checked on a short probe, and a fused pass that differs is said aloud. Raises
-    `ModelError` if a model without a fused one is to be trained with gradient checkpointing.
+    `ModelError` if a model without a fused one is to be trained with gradient checkpointing or
+    compiled, or if nothing can be compiled here.
     """
+    if training.compiled:
+        _check_compiler()
     device = next(model.parameters()).device
     if not fits(model.config):
         logger.info("%s: sampled and trained through transformers", model.config.model_type)
-        return _plain(model, dtype, device, gradient_checkpointing=gradient_checkpointing)
+        return _plain(model, dtype, device, training)
     fused = FusedNetwork(model, torch.float32, device)
     ids = [i % model.config.vocab_size for i in range(3, 40, 4)]
     with torch.no_grad():
@@ -217,19 +218,31 @@ def network_of(
             model.config.model_type,
             gap,
         )
-        return _plain(model, dtype, device, gradient_checkpointing=gradient_checkpointing)
-    return FusedNetwork(model, dtype, device, checkpointed=gradient_checkpointing)
+        return _plain(model, dtype, device, training)
+    return FusedNetwork(model, dtype, device, training)
 
 
-def _plain(
-    model: Any, dtype: torch.dtype, device: torch.device, *, gradient_checkpointing: bool
-) -> PlainNetwork:
-    if gradient_checkpointing:
-        raise ModelError(
-            f"model.gradient_checkpointing: not for {model.config.model_type} models (only for "
-            f"{', '.join(sorted(FAMILIES))}); set it to false"
-        )
+def _plain(model: Any, dtype: torch.dtype, device: torch.device, training: Passes) -> PlainNetwork:
+    """Raises `ModelError` if what only the fused network has is asked for."""
+    asked = {"gradient_checkpointing": training.checkpointed, "compile": training.compiled}
+    for name, wanted in asked.items():
+        if wanted:
+            raise ModelError(
+                f"model.{name}: not for {model.config.model_type} models (only for "
+                f"{', '.join(sorted(FAMILIES))}); set it to false"
+            )
     return PlainNetwork(model, dtype, device)
+
+
+def _check_compiler() -> None:
+    """Raise `ModelError` if `torch.compile` does not work on this machine, before a run starts."""
+    try:
+        torch.compile(torch.sin)(torch.ones(3))
+    except RuntimeError as error:
+        raise ModelError(
+            f"model.compile: torch.compile does not work here ({first_line(error)}); it needs a "
+            "C++ compiler on a CPU; set it to false"
+        ) from None
 
 
 def first_line(error: Exception) -> str:

@@ -13,6 +13,7 @@ from srpo.config import Config
 from srpo.engines import OpenModel
 from srpo.engines.local import LocalEngine
 from srpo.engines.local.adapters import add_adapters
+from srpo.engines.local.decoder import Passes
 from srpo.engines.local.loading import (
     check_vocabulary,
     find_model,
@@ -58,7 +59,7 @@ def open_local(config: Config, folder: Path) -> OpenModel:
         sampler=_vllm(config, model, dtype) if config.model.sampler == "vllm" else None,
         micro_batch_tokens=config.model.micro_batch_tokens,
         sampler_rows=config.model.sampler_rows,
-        gradient_checkpointing=config.model.gradient_checkpointing,
+        training=Passes(config.model.gradient_checkpointing, config.model.compile),
         moments=config.optimizer.moments,
     )
     facts = {
