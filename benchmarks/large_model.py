@@ -22,6 +22,7 @@ from benchmarks.measuring import Section, in_turn, spread
 from benchmarks.shapes import smollm2_135m
 from benchmarks.workload import NO_FOLDER
 from srpo.engines.local import LocalEngine
+from srpo.engines.local.decoder import Passes
 from srpo.engines.local.sampling import Sampler
 from srpo.types import Clip, Datum, Sampling
 
@@ -90,28 +91,33 @@ def multiply() -> None:
 def training_section(rounds: int) -> Section:
     """Share of the peak of our training pass and of a plain one."""
     model, data = smollm2_135m(), batch()
-    engine = LocalEngine(model, NO_FOLDER, dtype=DTYPE, micro_batch_tokens=2048)
 
-    def ours() -> None:
-        engine.forward_backward(data, Clip())
+    def ours(training: Passes) -> Callable[[], object]:
+        engine = LocalEngine(
+            model, NO_FOLDER, dtype=DTYPE, micro_batch_tokens=2048, training=training
+        )
+        return lambda: engine.forward_backward(data, Clip())
 
-    costs = in_turn((multiply, ours, lambda: plain_pass(model, data)), rounds)
+    actions = (multiply, ours(Passes()), ours(Passes(compiled=True)))
+    costs = in_turn((*actions, lambda: plain_pass(model, data)), rounds)
     tokens, inner, outer = PEAK_SHAPE
     peaks = [10 * 2 * tokens * inner * outer / row[0] for row in costs]
     trained = sum(datum.num_trained for datum in data)
     rows = []
-    for place, name in ((1, "srpo"), (2, "transformers, autocast")):
+    names = ("srpo", "srpo, model.compile", "transformers, autocast")
+    for place, name in enumerate(names, start=1):
         # both are credited with what srpo computes: prompts once a group
         work = training_operations(model, data)
         shares = [work / row[place] / peak for row, peak in zip(costs, peaks, strict=True)]
         rate = statistics.median(trained / row[place] for row in costs)
-        rows.append((name, f"{rate:.0f}", f"{100 * statistics.median(shares):.0f} %"))
+        cost = spread([row[place] for row in costs], [row[1] for row in costs])
+        rows.append((name, f"{rate:.0f}", f"{100 * statistics.median(shares):.0f} %", cost))
     return Section(
         "Training SmolLM2-135M's shape, bfloat16",
         f"{len(data)} answers of {4 * ANSWER_TOKENS} tokens after prompts of {PROMPT_TOKENS}, a "
         f"pass forward and back. Peak: {statistics.median(peaks) / 1e9:.0f} GFLOP/s, products of "
         f"{tokens} x {inner} with {inner} x {outer}.",
-        ("", "trained tokens a CPU-second", "share of the peak"),
+        ("", "trained tokens a CPU-second", "share of the peak", "cost against srpo"),
         tuple(rows),
     )
 
