@@ -292,11 +292,13 @@ def test_logprobs_are_those_before_the_nucleus_is_cut(tmp_path: Path) -> None:
 
 
 class Counting:
-    """A network that notes how many rows it was asked to hold side by side."""
+    """A network that notes how many rows it began with, and how many it ran side by side."""
 
-    def __init__(self, network: AnyNetwork) -> None:
+    def __init__(self, network: AnyNetwork, *, refills: bool = True) -> None:
         self.network = network
+        self.refills = refills and network.refills
         self.rows: list[int] = []
+        self.widths: list[int] = []
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.network, name)
@@ -306,18 +308,59 @@ class Counting:
         self.rows.append(len(prompts) * n)
         return self.network.prefill(prompts, n, room)
 
+    def decode(self, tokens_B: Tensor, cache: Any) -> Tensor:
+        """Note the rows, and pass on."""
+        self.widths.append(len(tokens_B))
+        return self.network.decode(tokens_B, cache)
 
-def rows_held(n: int, max_rows: int) -> list[int]:
-    counting: Any = Counting(network_of(tiny_model("llama"), torch.float32))
-    found = draw(counting, PROMPTS, n, HOW, max_rows, torch.Generator().manual_seed(1))
+
+def counted(n: int, max_rows: int, kind: str = "llama") -> Counting:
+    """What was noted while all prompts were drawn."""
+    counting = Counting(network_of(tiny_model(kind), torch.float32))
+    network: Any = counting
+    found = draw(network, PROMPTS, n, HOW, max_rows, torch.Generator().manual_seed(1))
     assert [len(samples) for samples in found] == [n] * len(PROMPTS)
-    rows: list[int] = counting.rows
-    return rows
+    return counting
 
 
 def test_prompts_are_drawn_together_as_far_as_rows_allow() -> None:
-    assert rows_held(n=2, max_rows=5) == [4, 4, 2]  # two prompts at a time
+    assert counted(n=2, max_rows=5, kind="gpt2").rows == [4, 4, 2]  # two prompts at a time
+    # a prompt's two rows begin whenever there is room for them beside those still running
+    refilled = counted(n=2, max_rows=5)
+    assert (refilled.rows[0], sum(refilled.rows)) == (4, 10)
+    assert len(refilled.widths) < len(counted(n=2, max_rows=5, kind="gpt2").widths) * 2
 
 
 def test_never_more_rows_side_by_side_than_allowed() -> None:
-    assert max(rows_held(n=12, max_rows=5)) <= 5
+    assert max(counted(n=12, max_rows=5).rows) <= 5
+    for n in (1, 2, 3, 5):
+        assert max(counted(n=n, max_rows=5).widths) <= 5
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen2", "qwen3"])
+def test_rows_that_take_the_place_of_others_are_what_they_would_be_alone(kind: str) -> None:
+    network = network_of(tiny_model(kind), torch.float32)
+    how = Sampling(max_tokens=12, stop_ids=(7, 9, 13), seed=1, temperature=0.0)
+    prompts = [PROMPTS[i % 5] + (i % 7, 3 * i % 11) for i in range(20)]  # lengths of 3 to 9
+    alone = [draw(network, [p], 1, how, 1, torch.Generator())[0][0] for p in prompts]
+    assert len({len(sample.tokens) for sample in alone}) > 3
+    for n, max_rows in ((1, 4), (2, 7), (1, 19)):
+        found = draw(network, prompts, n, how, max_rows, torch.Generator())
+        for one, samples in zip(alone, found, strict=True):
+            for sample in samples:
+                assert (sample.tokens, sample.stop_reason) == (one.tokens, one.stop_reason)
+                assert sample.logprobs == pytest.approx(one.logprobs, abs=1e-5)
+
+
+def test_refilling_takes_fewer_passes_than_batch_after_batch() -> None:
+    steps = {}
+    for refills in (True, False):
+        counting = Counting(network_of(tiny_model("llama"), torch.float32), refills=refills)
+        network: Any = counting
+        how = Sampling(max_tokens=40, stop_ids=(5, 11, 17, 23, 29), seed=1)
+        prompts = [PROMPTS[i % 5] for i in range(160)]
+        draw(network, prompts, 1, how, 8, torch.Generator().manual_seed(1))
+        assert sum(counting.rows) == 160
+        steps[refills] = len(counting.widths)
+    # lengths differ by a factor of forty: each batch waits for its longest
+    assert steps[True] < 0.7 * steps[False]

@@ -168,6 +168,8 @@ class NoPrefixes:
 class Bigrams:
     """A network whose next token depends on the last one alone, by a table of scores."""
 
+    refills = False
+
     def __init__(self, *, shares_prefixes: bool = False) -> None:
         self.shares_prefixes = shares_prefixes
         self.scores = torch.randn(8, 8, generator=torch.Generator().manual_seed(3)).requires_grad_()

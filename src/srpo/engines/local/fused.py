@@ -70,6 +70,26 @@ class FusedCache:
         self.next_positions_B = positions_B
         self.num_filled = self._num_filled()
 
+    def replace(self, rows: Tensor, other: FusedCache) -> None:
+        """Put the rows of `other`, just prefilled with no longer prompts, in the place of these.
+
+        Each row has a column of its own from now on.
+        """
+        if not self.ragged:  # what is not written yet is looked past
+            self.mask[..., self.num_filled :] = float("-inf")
+            for table in (table for layer in self.layers for table in layer):
+                table[:, :, self.num_filled :] = 0.0
+            self.ragged = True
+        length = other.num_prompt
+        for mine, its in zip(self.layers, other.layers, strict=True):
+            for table, new in zip(mine, its, strict=True):
+                table[rows, :, :length] = new[:, :, :length]
+        self.mask[rows] = float("-inf")
+        self.mask[rows, :, :, :length] = other.mask[..., :length]
+        self.prompt_lengths_B[rows] = other.prompt_lengths_B
+        self.next_positions_B[rows] = other.next_positions_B
+        self.num_filled = self._num_filled()
+
     def columns(self) -> Tensor:
         """Where each row writes next. A finished row that has no room left stays in its last."""
         decoded = self.next_positions_B - self.prompt_lengths_B
@@ -114,6 +134,7 @@ class FusedNetwork:
     """A Llama-family model through `Decoder`."""
 
     shares_prefixes = True
+    refills = True
 
     def __init__(
         self, model: Any, dtype: torch.dtype, device: torch.device, training: Passes = PLAIN

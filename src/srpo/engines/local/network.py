@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, Protocol, Self, TypeAlias, TypeVar
 
 from torch import Tensor
 
@@ -41,6 +41,13 @@ class Cache(Protocol):
         """Keep only these rows (indices, ascending)."""
         ...
 
+    def replace(self, rows: Tensor, other: Self) -> None:
+        """Put the rows of a cache just prefilled in the place of these, if the network `refills`.
+
+        Its prompts are no longer than those of the cache's beginning.
+        """
+        ...
+
 
 class Prefixes(Protocol):
     """Shared prompt prefixes of a chunk, computed once; gradients gather here."""
@@ -60,6 +67,7 @@ class Network(Protocol[CacheT, PrefixesT]):
     """A causal LM as the local engine sees it."""
 
     shares_prefixes: bool  # whether `prefixes` saves work; else rows carry their whole datum
+    refills: bool  # whether new rows can take the place of finished ones in a cache
 
     def prefill(self, prompts: Sequence[Sequence[int]], n: int, room: int) -> tuple[Tensor, CacheT]:
         """Logits [P * n, V] after each prompt, n rows each; a cache with `room` free columns."""

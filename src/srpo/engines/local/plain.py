@@ -25,6 +25,10 @@ class PlainCache:
         self.keys_values.batch_select_indices(rows)
         self.mask = self.mask[rows]
 
+    def replace(self, rows: Tensor, other: PlainCache) -> None:
+        """Not every model's cache has a place for each row."""
+        raise NotImplementedError
+
 
 class NoPrefixes:
     """Nothing is shared: each row carries its whole datum."""
@@ -37,6 +41,7 @@ class PlainNetwork:
     """A causal LM through `model(...)`."""
 
     shares_prefixes = False
+    refills = False
 
     def __init__(self, model: Any, dtype: torch.dtype, device: torch.device) -> None:
         self._model = model

@@ -1,4 +1,4 @@
-"""Drawing completions: rows side by side, each leaving the batch when it is finished."""
+"""Drawing completions: rows side by side; others take the place of those that are finished."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from srpo.engines.local.choosing import Chosen, choose
 from srpo.engines.local.completions import Completions
 from srpo.engines.local.network import AnyNetwork, Cache
 from srpo.engines.local.verifying import Verification
+from srpo.engines.local.waiting import Waiting
 from srpo.types import Draft, Sample, Sampling
 
 KEEP_FRAC = 0.8  # finished rows are taken out once fewer than this share is still running
@@ -71,8 +72,12 @@ def draw(
 ) -> list[list[Sample]]:
     """`n` completions of each prompt, at most `max_rows` side by side, in order of the prompts.
 
+    Where rows have to wait, others take the place of those that are finished, groups as a whole;
+    with drafts, groups larger than `max_rows`, or a network that cannot, batch follows on batch.
     Prompts of similar length are drawn together. Every draw comes from `generator`.
     """
+    if drafts is None and n <= max_rows < n * len(prompts) and network.refills:
+        return _draw_refilling(network, prompts, n, how, max_rows, generator)
     drafts = [()] * len(prompts) if drafts is None else drafts
     check_drafts(drafts, len(prompts), n)
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
@@ -86,6 +91,28 @@ def draw(
             rows = _draw_batch(network, [prompts[i] for i in chosen], given, how, generator)
             for place, i in enumerate(chosen):
                 samples[i] += rows[place * m : (place + 1) * m]
+    return samples
+
+
+def _draw_refilling(
+    network: AnyNetwork,
+    prompts: Sequence[Sequence[int]],
+    n: int,
+    how: Sampling,
+    max_rows: int,
+    generator: torch.Generator,
+) -> list[list[Sample]]:
+    """Prompts wait, the longest first, for rows that are finished."""
+    order = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]))
+    waiting = Waiting(network, [prompts[i] for i in order], n)
+    made = Completions(n * len(order), how, generator.device)
+    while begun := waiting.take(max_rows, how.max_tokens):
+        chosen = choose(begun.logits, how, generator)
+        _go_on(network, made, begun.rows, chosen, begun.cache, how, generator, waiting)
+    drawn = made.samples()
+    samples: list[list[Sample]] = [[] for _ in prompts]
+    for place, i in enumerate(order):
+        samples[i] = drawn[place * n : (place + 1) * n]
     return samples
 
 
@@ -150,21 +177,37 @@ def _go_on(
     cache: Cache,
     how: Sampling,
     generator: torch.Generator,
+    waiting: Waiting | None = None,
 ) -> None:
-    """Draw `rows` of `made` to their ends. `chosen` is the next token of each, `cache` theirs."""
-    stop_ids = torch.tensor(how.stop_ids, dtype=torch.long, device=rows.device)
-    running = torch.ones(len(rows), dtype=torch.bool, device=rows.device)
-    while True:
-        live = rows[running]
-        made.append(live, chosen, running)
-        running &= ~torch.isin(chosen.tokens, stop_ids) & (made.lengths_B[rows] < how.max_tokens)
-        num_running = int(running.sum())
-        if num_running == 0:
-            break
-        tokens = chosen.tokens
+    """Draw `rows` of `made` to their ends. `chosen` is the next token of each, `cache` theirs.
+
+    Those of `waiting` take the place of finished ones while any row is running.
+    """
+    running = _taken(made, rows, chosen, torch.ones_like(rows, dtype=torch.bool), how)
+    tokens = chosen.tokens
+    while num_running := int(running.sum()):
         if num_running < KEEP_FRAC * len(rows):
-            kept = running.nonzero()[:, 0]
-            cache.select(kept)
-            rows, tokens = rows[kept], tokens[kept]
-            running = torch.ones(num_running, dtype=torch.bool, device=rows.device)
+            if waiting is None or not waiting.left:
+                kept = running.nonzero()[:, 0]
+                cache.select(kept)
+                rows, tokens, running = rows[kept], tokens[kept], running[kept]
+            elif begun := waiting.take(len(rows) - num_running, room=0):
+                places = (~running).nonzero()[: len(begun.rows), 0]
+                cache.replace(places, begun.cache)
+                first = choose(begun.logits, how, generator)
+                rows[places], tokens[places] = begun.rows, first.tokens
+                all_new = torch.ones_like(places, dtype=torch.bool)
+                running[places] = _taken(made, begun.rows, first, all_new, how)
         chosen = choose(network.decode(tokens, cache), how, generator)
+        running = _taken(made, rows, chosen, running, how)
+        tokens = chosen.tokens
+
+
+def _taken(
+    made: Completions, rows: Tensor, chosen: Chosen, running: Tensor, how: Sampling
+) -> Tensor:
+    """Add what was chosen to the rows that are running; which of them go on."""
+    made.append(rows[running], chosen, running)
+    stop_ids = torch.tensor(how.stop_ids, dtype=torch.long, device=rows.device)
+    ended = torch.isin(chosen.tokens, stop_ids) | (made.lengths_B[rows] >= how.max_tokens)
+    return running & ~ended
