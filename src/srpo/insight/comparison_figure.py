@@ -22,7 +22,7 @@ DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)))
 BASELINE, INK, GREY, FAINT = "#777777", "#222222", "#666666", "#DDDDDD"
 POINTS = 200  # of each line
 LABEL_PIXELS = 17  # height of a line of text
-PANEL_IN, HEIGHT_IN, LABELS_IN, DPI = 4.6, 5.2, 2.6, 100
+PANEL_IN, HEIGHT_IN, LABELS_IN, DPI = 4.6, 5.2, 2.9, 100
 NOTE_LETTERS = 150
 MOST_BANDS = 7  # of more arms only the lines can be told apart
 
@@ -154,6 +154,6 @@ def _write_names(ax: Axes, arms: Sequence[ArmFigures], styles: Sequence[Style]) 
         y = 1 - gap * i
         ax.plot([1.02, 1.09], [y, y], color=colour, ls=dash, lw=2, transform=where, clip_on=False)
         ax.text(
-            1.11, y, textwrap.shorten(arm.name, 30, placeholder="…"), transform=where,
+            1.11, y, textwrap.shorten(arm.name, 34, placeholder="…"), transform=where,
             va="center", fontsize=9.5, color=INK, parse_math=False,
         )  # fmt: skip
