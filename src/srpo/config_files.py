@@ -12,7 +12,7 @@ import tomli_w
 from pydantic import ValidationError
 
 from srpo.config import Algorithm, Config, with_mixed_stages
-from srpo.config_mistakes import Loc, dotted, explain
+from srpo.config_mistakes import Loc, Place, dotted, explain, shown
 from srpo.errors import ConfigError
 
 CONFIGS = Path(__file__).parent / "configs"
@@ -41,7 +41,7 @@ class Setting:
     @property
     def words(self) -> str:
         """The flag and what followed it."""
-        return f"{self.flag} {self.text or self.value}"
+        return f"{self.flag} {shown(str(self.text or self.value))}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ def load_config(
             return CHANGED
         return _source(name, in_preset, preset_name, ()) if found == "default" else found
 
-    config = resolve(data, origin=str(path), source=source)
+    config = resolve(data, origin=str(path), source=source, settings=settings)
     names = {name: name for name in settings_of(config)}
     if config.mix_stages:
         names = {name: _before_mixing(name, len(data["stage"])) for name in names}
@@ -111,26 +111,33 @@ def _source(name: str, in_file: Set[str], file: str, settings: Sequence[Setting]
     for setting in reversed(settings):
         if any(f"{key}.".startswith(f"{setting.name}.") for key in (name, shared)):
             return setting
-    return file if name in in_file or shared in in_file else "default"
+    if any(f"{key}.".startswith((f"{name}.", f"{shared}.")) for key in in_file):
+        return file
+    for setting in reversed(settings):  # a section that only the command line speaks of
+        if name and setting.name.startswith((f"{name}.", f"{shared}.")):
+            return setting
+    return "default"
 
 
 def resolve(
     data: Mapping[str, Any],
     origin: str,
     source: Callable[[str], Setting | str] = lambda _: "default",
+    settings: Sequence[Setting] = (),
 ) -> Config:
     """Merge preset and `[every_stage]` into the data, validate, and mix the stages if told to.
 
     A setting of the preset holds where the data says nothing. A mistake is said to be in
-    `origin`, or in the `Setting` that `source` names for it.
+    `origin`, or in the `Setting` that `source` names for it, or in the one with some of the
+    `settings` that were put over it.
     """
     whole = _deep_merge(preset_of(data.get("algorithm")), data)
-    merged = _merge_every_stage(whole, origin)
+    merged = _merge_every_stage(whole, origin, source)
     try:
         config = Config.model_validate(merged)
         return with_mixed_stages(config) if config.mix_stages else config
     except ValidationError as error:
-        place = _places(whole, origin, source)
+        place = _places(whole, origin, source, settings)
         raise ConfigError(explain(error, Config, place, also=["every_stage"])) from None
     except ValueError as error:
         raise ConfigError(f"{origin}: {error}") from None
@@ -178,6 +185,8 @@ def parse_set(text: str) -> Setting:
     name, separator, raw = text.partition("=")
     if not separator or not all(part.strip() for part in name.split(".")):
         raise ConfigError(f"--set {text}: write it as NAME=VALUE, for example stage.1.steps=40")
+    if "\n" in text:
+        raise ConfigError(f"--set {shown(text)}: more than one line")
     try:
         value = tomllib.loads(f"value = {raw}")["value"]
     except tomllib.TOMLDecodeError:
@@ -238,7 +247,7 @@ def _assign(data: dict[str, Any], name: str, value: object) -> None:
         else:
             place = place.setdefault(part, {})
         if not isinstance(place, dict | list):
-            raise ConfigError(f"--set {name}: {part} is a single setting, not a section")
+            raise ConfigError(f"--set {name}: {part} is {place!r}, not a section")
     if isinstance(place, list):
         place[_index(place, last, name)] = value
     else:
@@ -246,18 +255,22 @@ def _assign(data: dict[str, Any], name: str, value: object) -> None:
 
 
 def _index(place: list[Any], part: str, name: str) -> int:
-    if part.isdecimal() and 1 <= int(part) <= len(place):
+    if part in map(str, range(1, len(place) + 1)):
         return int(part) - 1
     raise ConfigError(f"--set {name}: {part} is not a stage; stages are 1 to {len(place)}")
 
 
-def _merge_every_stage(data: Mapping[str, Any], origin: str) -> dict[str, Any]:
+def _merge_every_stage(
+    data: Mapping[str, Any], origin: str, source: Callable[[str], Setting | str]
+) -> dict[str, Any]:
     """Fill each stage with the values of `[every_stage]` that it does not give itself."""
     merged = {key: value for key, value in data.items() if key != "every_stage"}
     shared = data.get("every_stage", {})
     stages = data.get("stage", [])
     if not isinstance(shared, dict) or not isinstance(stages, list):
-        raise ConfigError(f"{origin}: write [every_stage] and [[stage]] as tables")
+        blamed = source("stage" if isinstance(shared, dict) else "every_stage")
+        place = blamed.words if isinstance(blamed, Setting) else origin
+        raise ConfigError(f"{place}: write [every_stage] and [[stage]] as tables")
     if all(isinstance(stage, dict) for stage in stages):
         merged["stage"] = [_deep_merge(shared, stage) for stage in stages]
     return merged
@@ -269,7 +282,7 @@ def _withdraw_from_stages(data: Mapping[str, Any], name: str) -> None:
     stages = data.get("stage", [])
     if first != "every_stage" or not rest or not isinstance(stages, list):
         return
-    *tables, last = rest
+    *tables, last = rest[:1] if rest[0] == "sets" else rest  # a mix is one value
     for stage in stages:
         table = stage
         for part in tables:
@@ -288,20 +301,29 @@ def _deep_merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, An
 
 
 def _places(
-    data: Mapping[str, Any], origin: str, source: Callable[[str], Setting | str]
-) -> Callable[[Loc], tuple[str, str]]:
+    data: Mapping[str, Any],
+    origin: str,
+    source: Callable[[str], Setting | str],
+    settings: Sequence[Setting],
+) -> Callable[[Loc], Place]:
     """Where a wrong value came from, and its name there: `every_stage.steps`, not a stage's."""
-    shared = {name for name, _ in _leaves(data.get("every_stage", {}))}
-    own = {name for name, _ in _leaves({"stage": data.get("stage", [])})}
+    shared = [name for name, _ in _leaves(data.get("every_stage", {}))]
+    own = [name for name, _ in _leaves({"stage": data.get("stage", [])})]
 
-    def place(loc: Loc) -> tuple[str, str]:
+    def place(loc: Loc) -> Place:
         name = dotted(loc)
         in_stage = dotted(loc[2:]) if loc[:1] == ("stage",) else ""
-        if in_stage in shared and name not in own:
+        if in_stage and _reaches(in_stage, shared) and not _reaches(name, own):
             name = f"every_stage.{in_stage}"
         blamed = source(name)
         if isinstance(blamed, Setting):
-            return blamed.words, "" if blamed.name == name else name
-        return origin, name
+            return Place(blamed.words, name, named=blamed.name == name)
+        beside = [s.words for s in settings if not name or s.name.startswith(f"{name}.")]
+        return Place(" with ".join([origin, *([", ".join(beside)] if beside else [])]), name)
 
     return place
+
+
+def _reaches(name: str, leaves: Sequence[str]) -> bool:
+    """Whether a name is that of a value that is there, or of a table around one."""
+    return any(f"{leaf}.".startswith(f"{name}.") for leaf in leaves)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Sequence
-from typing import get_args, get_origin
+from typing import NamedTuple, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 from srpo.config_base import Section
 
 Loc = tuple[int | str, ...]  # where a value is: names, and positions from 0
+SHOWN = 80  # characters of a wrong value
 
 # pydantic's name of a mistake -> what a value must be; its limits are in the mistake's context
 PLAIN_WORDS = {
@@ -29,6 +30,8 @@ PLAIN_WORDS = {
     "dict_type": "must be a section of settings, not a single value",
     "model_type": "must be a section of settings, not a single value",
     "literal_error": "must be {expected}",
+    "too_short": "must have {min_length:g} or more entries",
+    "string_too_short": "must have {min_length:g} or more characters",
     "greater_than_equal": "must be at least {ge:g}",
     "greater_than": "must be above {gt:g}",
     "less_than_equal": "must be at most {le:g}",
@@ -36,18 +39,33 @@ PLAIN_WORDS = {
 }
 
 
+class Place(NamedTuple):
+    """Where a wrong value came from.
+
+    >>> Place("--set seed=x", "seed", named=True).origin
+    '--set seed=x'
+    """
+
+    origin: str  # a file or a flag
+    name: str  # of the setting, as it is called there
+    named: bool = False  # True if the origin says the name already
+
+
 def explain(
     error: ValidationError,
     root: type[Section],
-    place: Callable[[Loc], tuple[str, str]],
+    place: Callable[[Loc], Place],
     also: Sequence[str] = (),
 ) -> str:
     """One line for each mistake: where it is, which setting, what is wrong, what to write.
 
-    `place` gives the file or flag that a value came from, and what to call the setting there;
-    empty if the flag named it. `also` are names that the file may have beside those of `root`.
+    `also` are names that the file may have beside those of `root`.
     """
-    lines = (_line(mistake, root, place, also) for mistake in error.errors())
+    mistakes = error.errors()
+    wrong = [mistake["loc"] for mistake in mistakes]
+    # a list that is too short for want of right entries
+    told = [m for m in mistakes if m["type"] != "too_short" or not _has_inside(m["loc"], wrong)]
+    lines = (_line(mistake, root, place(mistake["loc"]), also) for mistake in told)
     return "\n".join(dict.fromkeys(lines))  # one value for every stage is one mistake
 
 
@@ -60,19 +78,27 @@ def dotted(loc: Loc) -> str:
     return ".".join(str(part + 1) if isinstance(part, int) else part for part in loc)
 
 
-def _line(
-    mistake: ErrorDetails,
-    root: type[Section],
-    place: Callable[[Loc], tuple[str, str]],
-    also: Sequence[str],
-) -> str:
-    loc = mistake["loc"]
-    origin, name = place(loc)
+def shown(text: str) -> str:
+    """At most `SHOWN` characters of a text, in one line.
+
+    >>> shown("a\\nb")
+    'a b'
+    """
+    line = " ".join(text.split())
+    return line if len(line) <= SHOWN else f"{line[:SHOWN]}..."
+
+
+def _has_inside(loc: Loc, others: Sequence[Loc]) -> bool:
+    return any(len(other) > len(loc) and other[: len(loc)] == loc for other in others)
+
+
+def _line(mistake: ErrorDetails, root: type[Section], place: Place, also: Sequence[str]) -> str:
+    origin, name = place.origin, place.name
     if mistake["type"] == "extra_forbidden":
-        return f"{origin}: unknown setting {name or dotted(loc)}{_suggestion(loc, root, also)}"
+        return f"{origin}: unknown setting {name}{_suggestion(mistake['loc'], root, also)}"
     if mistake["type"] == "missing":
-        return f"{origin}: {name or dotted(loc)} is missing; give it a value"
-    return f"{origin}: {f'{name}: ' if name else ''}{_complaint(mistake)}"
+        return f"{origin}: {name} is missing; give it a value"
+    return f"{origin}: {f'{name}: ' if name and not place.named else ''}{_complaint(mistake)}"
 
 
 def _complaint(mistake: ErrorDetails) -> str:
@@ -81,7 +107,7 @@ def _complaint(mistake: ErrorDetails) -> str:
         return mistake["msg"].removeprefix("Value error, ")
     words = PLAIN_WORDS.get(mistake["type"])
     text = words.format(**mistake.get("ctx", {})) if words else mistake["msg"]
-    return f"{text} (given: {mistake['input']!r})"
+    return f"{text} (given: {shown(repr(mistake['input']))})"
 
 
 def _suggestion(loc: Loc, root: type[Section], also: Sequence[str]) -> str:

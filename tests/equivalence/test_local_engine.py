@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -299,6 +300,7 @@ class Counting:
         self.refills = refills and network.refills
         self.rows: list[int] = []
         self.widths: list[int] = []
+        self.wide: list[weakref.ref[Any]] = []  # caches with room for answers
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.network, name)
@@ -306,7 +308,10 @@ class Counting:
     def prefill(self, prompts: Sequence[Sequence[int]], n: int, room: int) -> Any:
         """Note the rows, and pass on."""
         self.rows.append(len(prompts) * n)
-        return self.network.prefill(prompts, n, room)
+        assert not (room and any(cache() for cache in self.wide)), "two caches at once"
+        logits, cache = self.network.prefill(prompts, n, room)
+        self.wide += [weakref.ref(cache)] if room else []
+        return logits, cache
 
     def decode(self, tokens_B: Tensor, cache: Any) -> Tensor:
         """Note the rows, and pass on."""
@@ -333,8 +338,26 @@ def test_prompts_are_drawn_together_as_far_as_rows_allow() -> None:
 
 def test_never_more_rows_side_by_side_than_allowed() -> None:
     assert max(counted(n=12, max_rows=5).rows) <= 5
-    for n in (1, 2, 3, 5):
+    for n in (1, 2, 3, 5, 12):
         assert max(counted(n=n, max_rows=5).widths) <= 5
+
+
+def test_a_group_begins_in_parts_so_that_few_finished_rows_are_decoded() -> None:
+    # 16 rows a prompt, 16 places: a whole group would wait for the longest of the one before
+    network: Any = Counting(network_of(tiny_model("llama"), torch.float32))
+    how = Sampling(max_tokens=60, stop_ids=(5, 11, 17), seed=1)
+    found = draw(network, PROMPTS, 16, how, 16, torch.Generator().manual_seed(1))
+    tokens = sum(len(sample.tokens) for samples in found for sample in samples)
+    assert [len(samples) for samples in found] == [16] * 5
+    assert sum(network.widths) < 1.3 * tokens
+
+
+def test_short_prompts_do_not_begin_in_the_cache_of_a_much_longer_one() -> None:
+    network: Any = Counting(network_of(tiny_model("llama"), torch.float32))
+    prompts = [(5, 6, 7) * 12, *[(8, 9, 4)] * 9]
+    draw(network, prompts, 1, HOW, 3, torch.Generator().manual_seed(1))
+    assert network.rows[:2] == [3, 3] and len(network.wide) >= 2  # the second is a new cache
+    assert sum(network.rows) == 10
 
 
 @pytest.mark.parametrize("kind", ["llama", "qwen2", "qwen3"])
@@ -344,7 +367,7 @@ def test_rows_that_take_the_place_of_others_are_what_they_would_be_alone(kind: s
     prompts = [PROMPTS[i % 5] + (i % 7, 3 * i % 11) for i in range(20)]  # lengths of 3 to 9
     alone = [draw(network, [p], 1, how, 1, torch.Generator())[0][0] for p in prompts]
     assert len({len(sample.tokens) for sample in alone}) > 3
-    for n, max_rows in ((1, 4), (2, 7), (1, 19)):
+    for n, max_rows in ((1, 4), (2, 7), (1, 19), (5, 3), (4, 5)):
         found = draw(network, prompts, n, how, max_rows, torch.Generator())
         for one, samples in zip(alone, found, strict=True):
             for sample in samples:

@@ -67,7 +67,7 @@ def test_an_arm_that_is_wrong_is_named(tmp_path: Path, line: str, said: str) -> 
     ("old", "new", "said"),
     [
         ("seeds = [11, 12]", "seeds = [11, 12, 11]", "seeds: 11 is there twice"),
-        ("seeds = [11, 12]", "seeds = []", "seeds: Tuple should have at least 1 item"),
+        ("seeds = [11, 12]", "seeds = []", "seeds: must have 1 or more entries (given: [])"),
         ('name = "ours"', 'name = "plain"', "arm: plain is there twice"),
         ('name = "ours"', 'name = "PLAIN!"', "arm: plain is the folder of two arms"),
         ("base.toml", "bose.toml", "bose.toml: no such config file"),

@@ -197,7 +197,7 @@ def test_of_a_flag_for_one_stage_and_one_for_all_the_later_holds() -> None:
         ("stage.0.steps=1", "--set stage.0.steps: 0 is not a stage; stages are 1 to 2"),
         ("stage.one.steps=1", "--set stage.one.steps: one is not a stage; stages are 1 to 2"),
         ("stage.3=1", "--set stage.3: 3 is not a stage; stages are 1 to 2"),
-        ("seed.x=1", "--set seed.x: seed is a single setting, not a section"),
+        ("seed.x=1", "--set seed.x: seed is 1, not a section"),
     ],
 )
 def test_a_name_that_leads_nowhere_is_told_so(text: str, line: str) -> None:

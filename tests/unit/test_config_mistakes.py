@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from srpo.config_files import load_config, resolve
+from srpo.config_files import load_config, parse_set, resolve
 from srpo.errors import ConfigError
 
 GOOD = """
@@ -157,3 +157,62 @@ def test_a_mistake_for_every_stage_is_told_once_and_one_of_a_stage_under_its_own
         "test: unknown setting every_stage.tempreature; did you mean temperature?",
         "test: stage.2.steps: must be a whole number (given: 'x')",
     ]
+
+
+STAGES = """
+[sets.m]
+generate = "math"
+count = 8
+
+[every_stage]
+steps = 5
+sets = { m = 1 }
+
+[[stage]]
+name = "one"
+
+[[stage]]
+name = "two"
+"""
+
+
+@pytest.mark.parametrize(
+    ("flag", "line"),
+    [
+        (
+            "every_stage.stepz=3",
+            "--set every_stage.stepz=3: unknown setting every_stage.stepz; did you mean steps?",
+        ),
+        (
+            "every_stage.reward.accurcy=3",
+            "--set every_stage.reward.accurcy=3: unknown setting every_stage.reward.accurcy; "
+            "did you mean accuracy?",
+        ),
+        ("every_stage.steps={a=1}", "--set every_stage.steps={a=1}: must be a whole number"),
+        ("modle.name=x", "--set modle.name=x: unknown setting modle; did you mean model?"),
+        ("every_stge.steps=2", "--set every_stge.steps=2: unknown setting every_stge; did you"),
+        ("sets.foo.count=3", "--set sets.foo.count=3: sets.foo: give either files or generate"),
+        ("every_stage=3", "--set every_stage=3: write [every_stage] and [[stage]] as tables"),
+        ("stage.01.steps=2", "--set stage.01.steps: 01 is not a stage; stages are 1 to 2"),
+        ("every_stage.steps.x=3", "--set every_stage.steps.x: steps is 5, not a section"),
+        ("seed=1\nmodel.name=2", "--set seed=1 model.name=2: more than one line"),
+        ("stage.1.steps=" + "x" * 200, f"--set stage.1.steps={'x' * 66}...: must be a whole"),
+        (
+            "every_stage.group_size=2",
+            "{path} with --set every_stage.group_size=2: selection.pilot is",
+        ),
+    ],
+)
+def test_a_mistake_of_the_command_line_is_one_line_with_its_flag(
+    tmp_path: Path, flag: str, line: str
+) -> None:
+    path = written(tmp_path, "selection = { pilot = 4 }\n" + STAGES if "group" in flag else STAGES)
+    with pytest.raises(ConfigError) as caught:
+        load_config(path, [parse_set(flag)])
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith(line.replace("{path}", str(path)))
+
+
+def test_a_mix_for_every_stage_on_the_command_line_takes_the_place_of_each_stages_own() -> None:
+    config = load_config(settings=[parse_set("every_stage.sets.math=2")]).config
+    assert [stage.sets for stage in config.stage] == [{"math": 2}, {"math": 2}]

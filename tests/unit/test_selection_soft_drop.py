@@ -188,9 +188,13 @@ def test_at_an_epochs_end_it_is_told_where_each_problem_is_now() -> None:
     assert not any(d.decision.drops or d.decision.revives for d in rule.end_epoch())
 
 
-def test_the_easy_pool_of_an_earlier_stage_is_no_move() -> None:
-    first = SoftDrop("s", names(2), random.Random(9))
+def test_a_move_is_told_once_though_a_stage_ends_before_its_epoch() -> None:
+    first = SoftDrop("s", names(3), random.Random(9))
     first.observe({"p0": SOLVED})
-    second = SoftDrop("s", names(2), random.Random(9))
+    first.end_epoch()
+    first.observe({"p1": SOLVED})  # the stage ends here
+    second = SoftDrop("s", names(3), random.Random(9))
     second.remember(first.memory())
-    assert [d.decision for d in second.end_epoch()] == [Decision.KEEP_EASY, Decision.KEEP_UNSEEN]
+    assert [d.decision for d in second.end_epoch()] == [
+        Decision.KEEP_EASY, Decision.TO_EASY_POOL, Decision.KEEP_UNSEEN,
+    ]  # fmt: skip

@@ -19,7 +19,7 @@ from pydantic import Field, ValidationError, model_validator
 from srpo.config import Config
 from srpo.config_base import NotNegative, Positive, Section
 from srpo.config_files import DEMO, Setting, load_config, settings_of
-from srpo.config_mistakes import dotted, explain
+from srpo.config_mistakes import Place, dotted, explain
 from srpo.errors import ConfigError
 
 NO_END = 10**9  # epochs that no budget lasts for
@@ -168,7 +168,7 @@ def read_plan(path: Path) -> Plan:
     try:
         return Plan.model_validate(data)
     except ValidationError as error:
-        raise ConfigError(explain(error, Plan, lambda loc: (str(path), dotted(loc)))) from None
+        raise ConfigError(explain(error, Plan, lambda loc: Place(str(path), dotted(loc)))) from None
 
 
 def load_comparison(path: Path, out: Path | None = None) -> Comparison:

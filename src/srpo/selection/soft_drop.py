@@ -109,7 +109,6 @@ class SoftDrop(Draws):
             "queue": list(self._queue),
             "easy_queue": list(self._easy_queue),
             "counts": {i: [tally.correct, tally.gradable] for i, tally in self._counts.items()},
-            "was_easy": sorted(self._was_easy),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -119,7 +118,6 @@ class SoftDrop(Draws):
         self.remember(state)
         self._queue, self._easy_queue = list(state["queue"]), list(state["easy_queue"])
         self._counts = {i: Tally(*pair) for i, pair in state["counts"].items()}
-        self._was_easy = frozenset(state["was_easy"])
 
     def memory(self) -> dict[str, Any]:
         """See `Rule.memory`: the rows of visits without signal, and how fast they are skipped."""
@@ -129,6 +127,7 @@ class SoftDrop(Draws):
             "skipped": dict(self._skipped),
             "base": self.base,
             "adjusts": self._adjusts,
+            "was_easy": sorted(self._was_easy),
         }
 
     def remember(self, memory: Mapping[str, Any]) -> list[Resampled]:
@@ -138,7 +137,7 @@ class SoftDrop(Draws):
             for name in ("solved", "failed", "skipped")
         )
         self.base, self._adjusts = memory.get("base", START), memory.get("adjusts", False)
-        self._was_easy = frozenset(self._solved)
+        self._was_easy = self._members & set(memory.get("was_easy", self._solved))
         return []
 
     def _where(self, problem_id: str) -> Resampled:

@@ -201,9 +201,9 @@ def network_of(model: Any, dtype: torch.dtype, training: Passes = PLAIN) -> AnyN
     `ModelError` if a model without a fused one is to be trained with gradient checkpointing or
     compiled, or if nothing can be compiled here.
     """
-    if training.compiled:
-        _check_compiler()
     device = next(model.parameters()).device
+    if training.compiled:
+        _check_compiler(device)
     if not fits(model.config):
         logger.info("%s: sampled and trained through transformers", model.config.model_type)
         return _plain(model, dtype, device, training)
@@ -234,10 +234,10 @@ def _plain(model: Any, dtype: torch.dtype, device: torch.device, training: Passe
     return PlainNetwork(model, dtype, device)
 
 
-def _check_compiler() -> None:
+def _check_compiler(device: torch.device) -> None:
     """Raise `ModelError` if `torch.compile` does not work on this machine, before a run starts."""
     try:
-        torch.compile(torch.sin)(torch.ones(3))
+        torch.compile(torch.sin)(torch.ones(3, device=device))
     except RuntimeError as error:
         raise ModelError(
             f"model.compile: torch.compile does not work here ({first_line(error)}); it needs a "

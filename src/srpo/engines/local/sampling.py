@@ -72,14 +72,16 @@ def draw(
 ) -> list[list[Sample]]:
     """`n` completions of each prompt, at most `max_rows` side by side, in order of the prompts.
 
-    Where rows have to wait, others take the place of those that are finished, groups as a whole;
-    with drafts, groups larger than `max_rows`, or a network that cannot, batch follows on batch.
+    Rows that have to wait take the place of those that are finished; with drafts, or a network
+    that cannot, batch follows on batch.
     Prompts of similar length are drawn together. Every draw comes from `generator`.
     """
-    if drafts is None and n <= max_rows < n * len(prompts) and network.refills:
-        return _draw_refilling(network, prompts, n, how, max_rows, generator)
     drafts = [()] * len(prompts) if drafts is None else drafts
     check_drafts(drafts, len(prompts), n)
+    drafted = any(draft is not None and draft.tokens for given in drafts for draft in given)
+    # what drafts note of each place is large: it is held for one batch, not for the whole step
+    if max_rows < n * len(prompts) and network.refills and not (drafted or how.draft_top_k):
+        return _draw_refilling(network, prompts, n, how, max_rows, generator)
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     per_batch = max(1, max_rows // n)
     samples: list[list[Sample]] = [[] for _ in prompts]
@@ -102,13 +104,15 @@ def _draw_refilling(
     max_rows: int,
     generator: torch.Generator,
 ) -> list[list[Sample]]:
-    """Prompts wait, the longest first, for rows that are finished."""
+    """Rows wait, those of the longest prompts first, for the places of finished ones."""
     order = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]))
     waiting = Waiting(network, [prompts[i] for i in order], n)
     made = Completions(n * len(order), how, generator.device)
-    while begun := waiting.take(max_rows, how.max_tokens):
-        chosen = choose(begun.logits, how, generator)
-        _go_on(network, made, begun.rows, chosen, begun.cache, how, generator, waiting)
+    while begun := waiting.begin(max_rows, how.max_tokens):
+        rows, chosen, cache = begun.rows, choose(begun.logits, how, generator), begun.cache
+        del begun
+        _go_on(network, made, rows, chosen, cache, how, generator, waiting)
+        del cache  # before the next one is made: never two of full width
     drawn = made.samples()
     samples: list[list[Sample]] = [[] for _ in prompts]
     for place, i in enumerate(order):
@@ -187,17 +191,19 @@ def _go_on(
     tokens = chosen.tokens
     while num_running := int(running.sum()):
         if num_running < KEEP_FRAC * len(rows):
-            if waiting is None or not waiting.left:
+            begun = waiting.refill(len(rows) - num_running) if waiting else None
+            if begun is None:
                 kept = running.nonzero()[:, 0]
                 cache.select(kept)
                 rows, tokens, running = rows[kept], tokens[kept], running[kept]
-            elif begun := waiting.take(len(rows) - num_running, room=0):
+            else:
                 places = (~running).nonzero()[: len(begun.rows), 0]
                 cache.replace(places, begun.cache)
                 first = choose(begun.logits, how, generator)
                 rows[places], tokens[places] = begun.rows, first.tokens
                 all_new = torch.ones_like(places, dtype=torch.bool)
                 running[places] = _taken(made, begun.rows, first, all_new, how)
+            del begun
         chosen = choose(network.decode(tokens, cache), how, generator)
         running = _taken(made, rows, chosen, running, how)
         tokens = chosen.tokens
