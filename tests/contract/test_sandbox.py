@@ -176,9 +176,11 @@ def test_a_dead_server_is_replaced_and_the_job_run_again() -> None:
         run_one(sandbox, ADD, call(1, 2))
         (before,) = sandbox.pids()
         os.kill(before, signal.SIGKILL)
-        (output,) = run_one(sandbox, ADD, call(1, 2))
-        assert output.value == 3
-        (after,) = sandbox.pids()
+        after, end = before, time.monotonic() + 20
+        while after == before and time.monotonic() < end:  # a busy machine may be late to kill it
+            (output,) = run_one(sandbox, ADD, call(1, 2))
+            assert output.value == 3
+            (after,) = sandbox.pids()
         assert after != before
     finally:
         sandbox.close()

@@ -76,11 +76,12 @@ def draw(
     that cannot, batch follows on batch.
     Prompts of similar length are drawn together. Every draw comes from `generator`.
     """
+    # a run with drafts notes much of each place: that is held for a batch, not for a whole step
+    in_batches = drafts is not None and how.draft_top_k > 0
     drafts = [()] * len(prompts) if drafts is None else drafts
     check_drafts(drafts, len(prompts), n)
-    drafted = any(draft is not None and draft.tokens for given in drafts for draft in given)
-    # what drafts note of each place is large: it is held for one batch, not for the whole step
-    if max_rows < n * len(prompts) and network.refills and not (drafted or how.draft_top_k):
+    in_batches |= any(draft is not None and draft.tokens for given in drafts for draft in given)
+    if max_rows < n * len(prompts) and network.refills and not in_batches:
         return _draw_refilling(network, prompts, n, how, max_rows, generator)
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     per_batch = max(1, max_rows // n)
