@@ -111,11 +111,12 @@ def _source(name: str, in_file: Set[str], file: str, settings: Sequence[Setting]
     for setting in reversed(settings):
         if any(f"{key}.".startswith(f"{setting.name}.") for key in (name, shared)):
             return setting
-    if any(f"{key}.".startswith((f"{name}.", f"{shared}.")) for key in in_file):
+    if name in in_file or shared in in_file:
         return file
-    for setting in reversed(settings):  # a section that only the command line speaks of
-        if name and setting.name.startswith((f"{name}.", f"{shared}.")):
-            return setting
+    inside = (f"{name}.", f"{shared}.")
+    within = [setting for setting in settings if name and setting.name.startswith(inside)]
+    if within and not any(key.startswith(inside) for key in in_file):
+        return within[-1]  # a section that only the command line speaks of
     return "default"
 
 

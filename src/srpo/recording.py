@@ -96,9 +96,6 @@ def _end_epoch(s: Session, selection: Selection) -> list[Resampled]:
     return decisions
 
 
-EASY_POOL = (Decision.TO_EASY_POOL, Decision.KEEP_EASY, Decision.FROM_EASY_POOL)
-
-
 def _summary(decisions: Sequence[Resampled], num_kept: int) -> str:
     counts = Counter(decided.decision for decided in decisions)
     parts = [f"{counts[Decision.DROP_ALL_CORRECT]} solved by every rollout are dropped"]
@@ -108,9 +105,10 @@ def _summary(decisions: Sequence[Resampled], num_kept: int) -> str:
             f"{resting[0]} solved and {resting[1]} unsolved ones rest",
             f"{counts[Decision.REVIVE_RESTED]} come back rested",
         ]
-    to, stays, back = (counts[d] for d in EASY_POOL)
-    if to or stays or back:
-        parts = [f"{to} go to the easy pool, {back} come back from it, {to + stays} are in it"]
+    easy = counts[Decision.TO_EASY_POOL], counts[Decision.KEEP_EASY]
+    back = counts[Decision.FROM_EASY_POOL]
+    if any(easy) or back:
+        parts = [f"{easy[0]} go to the easy pool, {back} come back from it, {sum(easy)} are in it"]
     stay = (
         f"{counts[Decision.KEEP_MIXED]} mixed and {counts[Decision.KEEP_ALL_WRONG]} unsolved stay"
     )

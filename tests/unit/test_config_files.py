@@ -21,19 +21,10 @@ from srpo.config_files import (
     settings_of,
 )
 from srpo.errors import ConfigError
+from tests.configs import GOOD, written
 
 REPOSITORY = Path(__file__).parents[2]
 NOT_CONFIGS = ("pyproject.toml", "tests", "build", "dist", "runs")
-GOOD = """
-[sets.m]
-generate = "math"
-count = 8
-
-[[stage]]
-name = "one"
-sets = { m = 1 }
-steps = 5
-"""
 
 
 def config_files() -> list[Path]:
@@ -46,12 +37,6 @@ def config_files() -> list[Path]:
         if parts[0] not in NOT_CONFIGS and not any(part.startswith(".") for part in parts):
             found.append(path)
     return found
-
-
-def written(folder: Path, text: str) -> Path:
-    path = folder / "run.toml"
-    path.write_text(text, encoding="utf-8")
-    return path
 
 
 def loaded(path: Path) -> Config:

@@ -8,23 +8,7 @@ import pytest
 
 from srpo.config_files import load_config, parse_set, resolve
 from srpo.errors import ConfigError
-
-GOOD = """
-[sets.m]
-generate = "math"
-count = 8
-
-[[stage]]
-name = "one"
-sets = { m = 1 }
-steps = 5
-"""
-
-
-def written(folder: Path, text: str) -> Path:
-    path = folder / "run.toml"
-    path.write_text(text, encoding="utf-8")
-    return path
+from tests.configs import GOOD, written
 
 
 def mistakes(folder: Path, text: str) -> list[str]:

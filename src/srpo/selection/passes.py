@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
-from srpo.selection.rule import Choice, Resampled, Tally
+from srpo.selection.rule import Choice, Resampled, Tally, add_up
 
 
 class Pool:
@@ -100,9 +100,7 @@ class Uniform:
 
     def observe(self, tallies: Mapping[str, Tally]) -> None:
         """See `Rule.observe`."""
-        for problem_id, tally in tallies.items():
-            before = self.counts.get(problem_id)
-            self.counts[problem_id] = tally if before is None else before + tally
+        add_up(self.counts, tallies)
 
     def end_epoch(self) -> list[Resampled]:
         """See `Rule.end_epoch`: the same pool again; nothing to decide."""

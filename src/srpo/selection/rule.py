@@ -79,6 +79,19 @@ class Tally:
 NOTHING = Tally(0, 0)
 
 
+def add_up(counts: dict[str, Tally], tallies: Mapping[str, Tally]) -> None:
+    """Add what came of a step to the counts of its epoch.
+
+    >>> counts = {"5f3a": Tally(3, 8)}
+    >>> add_up(counts, {"5f3a": Tally(1, 4), "77b0": Tally(0, 4)})
+    >>> counts
+    {'5f3a': Tally(correct=4, gradable=12), '77b0': Tally(correct=0, gradable=4)}
+    """
+    for problem_id, tally in tallies.items():
+        before = counts.get(problem_id)
+        counts[problem_id] = tally if before is None else before + tally
+
+
 @dataclass(frozen=True, slots=True)
 class Choice:
     """A problem that comes next, and why, in a few words for the ledger.

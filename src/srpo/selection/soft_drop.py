@@ -22,7 +22,7 @@ from typing import Any
 
 from srpo.selection.draws import Draws
 from srpo.selection.resampling import DECISION_OF, uncollected
-from srpo.selection.rule import NOTHING, Choice, Decision, Resampled, Tally
+from srpo.selection.rule import NOTHING, Choice, Decision, Resampled, Tally, add_up
 from srpo.types import Outcome
 
 START = 0.5  # p at the beginning, of either pool; the authors'
@@ -75,8 +75,7 @@ class SoftDrop(Draws):
 
     def observe(self, tallies: Mapping[str, Tally]) -> None:
         """See `Rule.observe`: moves problems between the pools, and adjusts the skipping."""
-        for problem_id, tally in tallies.items():
-            self._counts[problem_id] = self._counts.get(problem_id, NOTHING) + tally
+        add_up(self._counts, tallies)
         outcomes = {i: tally.outcome for i, tally in tallies.items() if tally.gradable}
         for problem_id, outcome in outcomes.items():
             if outcome is not Outcome.ALL_CORRECT:
@@ -142,16 +141,16 @@ class SoftDrop(Draws):
 
     def _where(self, problem_id: str) -> Resampled:
         """A problem's pool at an epoch's end, and whether it has changed."""
-        tally = self._counts.get(problem_id)
-        correct, gradable = (tally.correct, tally.gradable) if tally else (0, 0)
+        tally = self._counts.get(problem_id, NOTHING)
         was, easy = problem_id in self._was_easy, problem_id in self._solved
         if easy:
             decision = Decision.KEEP_EASY if was else Decision.TO_EASY_POOL
         elif was:
             decision = Decision.FROM_EASY_POOL
         else:
-            decision = DECISION_OF[tally.outcome] if tally else Decision.KEEP_UNSEEN
-        return Resampled(problem_id, self.set_name, decision, correct, gradable)
+            seen = problem_id in self._counts
+            decision = DECISION_OF[tally.outcome] if seen else Decision.KEEP_UNSEEN
+        return Resampled(problem_id, self.set_name, decision, tally.correct, tally.gradable)
 
     def _chance(self, problem_id: str) -> float:
         if problem_id in self._solved:

@@ -17,6 +17,7 @@ class Completions:
     def __init__(self, num_rows: int, how: Sampling, device: torch.device) -> None:
         B, T, k = num_rows, how.max_tokens, how.draft_top_k
         self._how = how
+        self._stop_ids = torch.tensor(how.stop_ids, dtype=torch.long, device=device)
         self.tokens_BT = torch.zeros(B, T, dtype=torch.long, device=device)
         self.logprobs_BT = torch.zeros(B, T, device=device)
         self.lengths_B = torch.zeros(B, dtype=torch.long, device=device)
@@ -24,7 +25,23 @@ class Completions:
         self.top_ids_BTk = torch.zeros(B, T, k, dtype=torch.long, device=device)
         self.top_probs_BTk = torch.zeros(B, T, k, device=device)
 
-    def append(self, rows: Tensor, chosen: Chosen, which: Tensor) -> None:
+    def take(self, rows: Tensor, chosen: Chosen, running: Tensor) -> Tensor:
+        """Add what was chosen to those of `rows` that are running; which of them go on."""
+        self._append(rows[running], chosen, running)
+        return running & ~self._ended(rows, chosen.tokens)
+
+    def unfinished(self) -> Tensor:
+        """Rows that neither ended with a stop nor reached the limit."""
+        last = self.tokens_BT.gather(1, (self.lengths_B - 1).clamp(min=0)[:, None])[:, 0]
+        ended = self._ended(torch.arange(len(last), device=last.device), last)
+        return (~(ended & (self.lengths_B > 0))).nonzero()[:, 0]
+
+    def _ended(self, rows: Tensor, last: Tensor) -> Tensor:
+        """Whether each of `rows`, whose newest token is in `last`, is complete."""
+        stopped = torch.isin(last, self._stop_ids)
+        return stopped | (self.lengths_B[rows] >= self._how.max_tokens)
+
+    def _append(self, rows: Tensor, chosen: Chosen, which: Tensor) -> None:
         """Add to each of `rows` the token that `chosen` has for it, where `which` is true."""
         at = self.lengths_B[rows]
         self.tokens_BT[rows, at] = chosen.tokens[which]

@@ -155,7 +155,7 @@ def _continue_drafts(
     verification = Verification(drafts, how, generator, generator.device)
     cache = network.verify(prompts, n, verification.tokens, how.max_tokens, verification.look)
     made = verification.taken_over()
-    rows = _unfinished(made, how)
+    rows = made.unfinished()
     if len(rows):
         contexts = [
             (*prompts[row // n], *verification.tokens[row][:reused])
@@ -164,14 +164,6 @@ def _continue_drafts(
         logits, cache = network.resume(contexts, rows, cache, how.max_tokens)
         _go_on(network, made, rows, verification.choose(logits, rows), cache, how, generator)
     return made.samples()
-
-
-def _unfinished(made: Completions, how: Sampling) -> Tensor:
-    """Rows that neither ended with a stop nor reached the limit."""
-    last = made.tokens_BT.gather(1, (made.lengths_B - 1).clamp(min=0)[:, None])[:, 0]
-    stopped = torch.isin(last, torch.tensor(how.stop_ids, device=last.device, dtype=last.dtype))
-    done = (stopped & (made.lengths_B > 0)) | (made.lengths_B == how.max_tokens)
-    return (~done).nonzero()[:, 0]
 
 
 def _go_on(
@@ -188,7 +180,7 @@ def _go_on(
 
     Those of `waiting` take the place of finished ones while any row is running.
     """
-    running = _taken(made, rows, chosen, torch.ones_like(rows, dtype=torch.bool), how)
+    running = made.take(rows, chosen, torch.ones_like(rows, dtype=torch.bool))
     tokens = chosen.tokens
     while num_running := int(running.sum()):
         if num_running < KEEP_FRAC * len(rows):
@@ -203,18 +195,8 @@ def _go_on(
                 first = choose(begun.logits, how, generator)
                 rows[places], tokens[places] = begun.rows, first.tokens
                 all_new = torch.ones_like(places, dtype=torch.bool)
-                running[places] = _taken(made, begun.rows, first, all_new, how)
+                running[places] = made.take(begun.rows, first, all_new)
             del begun
         chosen = choose(network.decode(tokens, cache), how, generator)
-        running = _taken(made, rows, chosen, running, how)
+        running = made.take(rows, chosen, running)
         tokens = chosen.tokens
-
-
-def _taken(
-    made: Completions, rows: Tensor, chosen: Chosen, running: Tensor, how: Sampling
-) -> Tensor:
-    """Add what was chosen to the rows that are running; which of them go on."""
-    made.append(rows[running], chosen, running)
-    stop_ids = torch.tensor(how.stop_ids, dtype=torch.long, device=rows.device)
-    ended = torch.isin(chosen.tokens, stop_ids) | (made.lengths_B[rows] >= how.max_tokens)
-    return running & ~ended
