@@ -31,6 +31,7 @@ MAY_CHANGE = (
     "probe.problems",
 )
 ROUNDING = ("model.*",)  # of those, what may change the last bits of a sum
+DRAWING = ("model.sampler_rows",)  # and which completion gets which random number
 SHOWN = 4  # names of a long list
 
 
@@ -59,7 +60,9 @@ def check_settings(
         f"{n} was {'unknown' if _is_new(n, then) else repr(then.get(n))} and is {now.get(n)!r}"
         for n in names
     ]
-    if any(_matches(name, pattern) for name in names for pattern in ROUNDING):
+    if any(_matches(name, pattern) for name in names for pattern in DRAWING):
+        said.append("completions are drawn in another order now: they will be other ones")
+    elif any(_matches(name, pattern) for name in names for pattern in ROUNDING):
         said.append("the model computes in another order now: last bits may differ")
     return said
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidatorFunctionWrapHandler, field_validator
+from pydantic_core import PydanticCustomError
 
 Positive = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[int, Field(ge=0)]
@@ -14,3 +15,14 @@ class Section(BaseModel):
     """Base of every section: immutable, and closed to unknown names."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _as_it_is_written(cls, value: object, read: ValidatorFunctionWrapHandler) -> object:
+        """Refuse `true` and `"1"` for a number: `reward.format = true` would weigh it 1.0."""
+        found = read(value)
+        told_apart = isinstance(found, int | float) and isinstance(value, bool | str)
+        if told_apart and type(found) is not type(value):
+            kind = "bool_type" if isinstance(found, bool) else "float_type"
+            raise PydanticCustomError(kind, "{kind}", {"kind": kind})
+        return found

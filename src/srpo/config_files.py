@@ -66,6 +66,7 @@ def load_config(
     Stages are numbered from 1: `stage.1.steps`. Raises `ConfigError` with one line a mistake.
     """
     path = path or DEMO
+    settings = [each for setting in settings for each in spread(setting)]
     data = _read_toml(path)
     in_file = dict(_leaves(data))
     change(data)
@@ -193,6 +194,28 @@ def parse_set(text: str) -> Setting:
     except tomllib.TOMLDecodeError:
         value = raw.strip()
     return Setting(name.strip(), "--set", value, text)
+
+
+def flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Dotted names and values of settings, whether written as "a.b" or as nested tables.
+
+    A stage's `sets` is one value. A table with nothing in it sets nothing.
+
+    >>> list(flat({"a.b": 1, "c": {"d": 2, "e": {}}, "stage.1.sets": {"math": 1}}))
+    [('a.b', 1), ('c.d', 2), ('stage.1.sets', {'math': 1})]
+    """
+    for key, value in settings.items():
+        name = f"{prefix}{key}"
+        mix = name.startswith(("stage.", "every_stage.")) and name.endswith(".sets")
+        if isinstance(value, Mapping) and not mix:
+            yield from flat(value, f"{name}.")
+        else:
+            yield name, value
+
+
+def spread(setting: Setting) -> list[Setting]:
+    """A setting whose value is a table, as one of each value in it: the others stay."""
+    return [replace(setting, name=n, value=v) for n, v in flat({setting.name: setting.value})]
 
 
 def for_each_stage(setting: Setting, stages: int) -> list[Setting]:

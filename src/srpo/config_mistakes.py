@@ -107,7 +107,8 @@ def _complaint(mistake: ErrorDetails) -> str:
         return mistake["msg"].removeprefix("Value error, ")
     words = PLAIN_WORDS.get(mistake["type"])
     text = words.format(**mistake.get("ctx", {})) if words else mistake["msg"]
-    return f"{text} (given: {shown(repr(mistake['input']))})"
+    given = repr(mistake["input"])
+    return f"{text} (given: {given.lower() if given in ('True', 'False') else shown(given)})"
 
 
 def _suggestion(loc: Loc, root: type[Section], also: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from srpo.changes import announced, check_model, check_settings
 from srpo.checkpoints import RunState, newest_whole, read_state
 from srpo.config import Config, StageConfig
-from srpo.config_files import Setting, dump, for_each_stage, load_config, settings_of
+from srpo.config_files import Setting, dump, for_each_stage, load_config, settings_of, spread
 from srpo.engines import ModelOpener
 from srpo.errors import RunDirectoryError
 from srpo.health import too_many_skipped
@@ -58,7 +58,8 @@ def look_at(run: RunDirectory, settings: Sequence[Setting]) -> Resumable:
     has changed that may not.
     """
     stages = len(load_config(run.config).config.stage)
-    settings = [each for setting in settings for each in for_each_stage(setting, stages)]
+    values = [value for setting in settings for value in spread(setting)]
+    settings = [each for value in values for each in for_each_stage(value, stages)]
     config = load_config(run.config, settings).config
     checkpoint, damaged = newest_whole(run)
     if damaged and checkpoint is None:

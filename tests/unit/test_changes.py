@@ -19,6 +19,7 @@ THEN: dict[str, object] = {
     "stage.2.steps": 8,
     "stage.2.learning_rate": 1e-4,
     "budget.tokens": 0,
+    "model.sampler_rows": 512,
 }
 
 
@@ -33,6 +34,10 @@ def test_how_long_how_often_and_how_fast_may_change() -> None:
     assert check(checkpoint__every_steps=5, budget__tokens=9) == [
         "checkpoint.every_steps was 20 and is 5",
         "budget.tokens was 0 and is 9",
+    ]
+    assert check(model__sampler_rows=64) == [
+        "model.sampler_rows was 512 and is 64",
+        "completions are drawn in another order now: they will be other ones",
     ]
     assert check(model__threads=2) == [
         "model.threads was 0 and is 2",

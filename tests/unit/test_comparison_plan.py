@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from srpo.comparison.jobs import rate_jobs, result_jobs
-from srpo.comparison.plan import NO_END, differing, flat, folder_name, load_comparison
-from srpo.config_files import dump, load_config
+from srpo.comparison.plan import NO_END, differing, folder_name, load_comparison
+from srpo.config_files import dump, flat, load_config
 from srpo.errors import ConfigError
 from tests.comparisons import BASE, PLAN, RATES, comparison, write_plan
 
@@ -31,6 +31,8 @@ def with_ours(line: str) -> str:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
+        ('settings = { "loss..subset" = 7 }', "arm 'ours': settings loss..subset"),
+        ('settings = { "" = 7 }', "arm 'ours'"),
         ('settings = { "budget.tokens" = 7 }', "arm 'ours' differs in budget: it sets budget.tok"),
         ("settings.budget.rollouts = 7", "arm 'ours' differs in budget: it sets budget.rollouts"),
         ("settings.seed = 7", "arm 'ours' sets seed, which must be equal"),
@@ -202,6 +204,12 @@ def test_settings_may_be_nested_and_a_mix_stays_whole() -> None:
         "loss.subset": 4,
         "selection.rule": "dps",
     }
+
+
+def test_a_table_with_nothing_in_it_leaves_the_base_as_it_is(tmp_path: Path) -> None:
+    plain = comparison(tmp_path).arms[1].config
+    empty = with_ours("settings = { every_stage = {}, loss = {}, selection = {} }")
+    assert load_comparison(write_plan(tmp_path, empty)).arms[1].config == plain
 
 
 def test_a_folder_is_named_without_surprises() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from srpo.config_files import load_config, parse_set, resolve
+from srpo.config_files import load_config, parse_set, resolve, settings_of
 from srpo.errors import ConfigError
 from tests.configs import GOOD, written
 
@@ -172,7 +172,15 @@ name = "two"
             "--set every_stage.reward.accurcy=3: unknown setting every_stage.reward.accurcy; "
             "did you mean accuracy?",
         ),
-        ("every_stage.steps={a=1}", "--set every_stage.steps={a=1}: must be a whole number"),
+        ("every_stage.steps={a=1}", "--set every_stage.steps.a: steps is 5, not a section"),
+        ("seed=true", "--set seed=true: must be a number (given: true)"),
+        ('seed="1"', "--set seed=\"1\": must be a number (given: '1')"),
+        ("stage.1.steps=true", "--set stage.1.steps=true: must be a number (given: true)"),
+        ("stage.1.reward={format=true}", "--set stage.1.reward={format=true}: must be a number"),
+        (
+            'model.compile="yes"',
+            "--set model.compile=\"yes\": must be true or false (given: 'yes')",
+        ),
         ("modle.name=x", "--set modle.name=x: unknown setting modle; did you mean model?"),
         ("every_stge.steps=2", "--set every_stge.steps=2: unknown setting every_stge; did you"),
         ("sets.foo.count=3", "--set sets.foo.count=3: sets.foo: give either files or generate"),
@@ -195,6 +203,19 @@ def test_a_mistake_of_the_command_line_is_one_line_with_its_flag(
         load_config(path, [parse_set(flag)])
     assert "\n" not in str(caught.value)
     assert str(caught.value).startswith(line.replace("{path}", str(path)))
+
+
+def test_a_table_on_the_command_line_sets_what_is_in_it_and_nothing_else(tmp_path: Path) -> None:
+    path = written(tmp_path, "loss = { clip_high = 0.3 }\n" + STAGES)
+    flags = ["every_stage={group_size=4}", "loss={mask_truncated=false}", "optimizer={}"]
+    loaded = load_config(path, [parse_set(flag) for flag in flags])
+    before, after = settings_of(load_config(path).config), settings_of(loaded.config)
+    assert {name for name in after if after[name] != before[name]} == {
+        "stage.1.group_size", "stage.2.group_size", "loss.mask_truncated",
+    }  # fmt: skip
+    assert loaded.sources["loss.clip_high"] == "run.toml"
+    assert loaded.sources["loss.mask_truncated"] == "--set"
+    assert loaded.sources["optimizer.passes"] == "default"
 
 
 def test_a_mix_for_every_stage_on_the_command_line_takes_the_place_of_each_stages_own() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -18,7 +18,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from srpo.config import Config
 from srpo.config_base import NotNegative, Positive, Section
-from srpo.config_files import DEMO, Setting, load_config, settings_of
+from srpo.config_files import DEMO, Setting, flat, load_config, settings_of
 from srpo.config_mistakes import Place, dotted, explain
 from srpo.errors import ConfigError
 
@@ -194,23 +194,6 @@ def folder_name(name: str) -> str:
     'srpo-pilot-4'
     """
     return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-.") or "arm"
-
-
-def flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Dotted names and values of settings, whether written as "a.b" or as nested tables.
-
-    A stage's `sets` is one value.
-
-    >>> list(flat({"a.b": 1, "c": {"d": 2}, "stage.1.sets": {"math": 1}}))
-    [('a.b', 1), ('c.d', 2), ('stage.1.sets', {'math': 1})]
-    """
-    for key, value in settings.items():
-        name = f"{prefix}{key}"
-        mix = name.startswith(("stage.", "every_stage.")) and name.endswith(".sets")
-        if isinstance(value, Mapping) and value and not mix:
-            yield from flat(value, f"{name}.")
-        else:
-            yield name, value
 
 
 def differing(config: Config, other: Config) -> dict[str, tuple[object, object]]:
