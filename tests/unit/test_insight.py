@@ -348,6 +348,19 @@ def test_the_curve_in_text_draws_short_and_long_runs() -> None:
     assert all(len(line) <= 40 for line in curve_text(run_rows(500), width=40).splitlines())
 
 
+@pytest.mark.parametrize(
+    ("steps", "switch", "names"),
+    [
+        (1, 1, "      stage 1"),
+        (2, 1, "      stage 1  │ stage 2"),  # nine columns a step, so that both names fit
+        (62, 1, "      1│ stage 2"),  # one column a step
+        (41, 40, "      stage 1                                 │2"),
+    ],
+)
+def test_a_stage_is_named_in_full_where_there_is_room(steps: int, switch: int, names: str) -> None:
+    assert curve_text(run_rows(steps, switch), width=70).splitlines()[0] == names
+
+
 def test_the_report_holds_accuracies_with_their_intervals() -> None:
     data = report_data(evaluation(0, 24), evaluation(70, 36), run={"steps": 70}, notes=["a note"])
     assert (data["schema"], data["run"], data["notes"]) == (1, {"steps": 70}, ["a note"])

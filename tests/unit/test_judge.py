@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from srpo.config_verifier import VerifierConfig
 from srpo.errors import SandboxError
 from srpo.rewards import Judge, Judged, judge_rows
 from srpo.rewards.judge.rows import parse_judge_row
@@ -214,25 +213,3 @@ def test_an_error_of_the_rows_themselves_is_raised() -> None:
 
     with pytest.raises(OSError, match="the disk is gone"):
         list(judge_rows(broken()))
-
-
-def test_programs_really_run() -> None:
-    config = VerifierConfig.model_validate({"code_workers": 1})
-    call = {"kind": "call", "function": "add", "cases": [{"args": [1, 2], "output": 3}]}
-    check = {"kind": "assert", "program": "assert add(1, 2) == 3", "entry_point": "add"}
-    rows = [
-        code(GOOD),
-        code(BAD),
-        code("def add(a, b): return a + b", tests=call),
-        code("def add(a, b): return a + b", tests=check),
-        code("def add(a, b): return 4", tests=check),
-        code("while True: pass", tests=TESTS),
-        code("I cannot write that.", tests=call),
-        code("I cannot write that.", tests=check | {"setup": "def add(a, b):\n"}),
-        code("I do not know.", tests=TESTS),
-    ]
-    found = {row["id"]: row["verdict"] for row in judge_rows(rows, config)}
-    assert [found[number] for number in range(1, 10)] == [
-        "correct", "wrong", "correct", "correct", "wrong", "timed_out", "no_answer", "no_answer",
-        "no_answer",
-    ]  # fmt: skip

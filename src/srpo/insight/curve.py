@@ -6,6 +6,7 @@ leaves a gap; it is never drawn as zero.
 
 from __future__ import annotations
 
+import itertools
 import math
 import textwrap
 import warnings
@@ -30,6 +31,7 @@ LABEL_PIXELS, LETTER_PIXELS = 17, 8  # height of a line of text, width of a lett
 NOTE_LETTERS, NOTE_LINES = 160, 2
 
 TEXT_ROWS = 5  # of each domain's panel in the terminal
+STAGE_LETTERS = 9  # columns that a stage's name wants
 BLOCKS = " ▁▂▃▄▅▆▇█"
 
 
@@ -318,10 +320,12 @@ def _draw_margins(figure: Figure, lowest: Axes, rows: Sequence[Row], note: str) 
 def _columns(rows: Sequence[Row], width: int) -> list[tuple[int, int]]:
     """For each column the rows [a, b) it stands for; (a, 0) is the mark of a stage switch."""
     starts = [i for i, row in enumerate(rows) if i and row.get("stage") != rows[i - 1].get("stage")]
+    stages = list(zip([0, *starts], [*starts, len(rows)], strict=True))
     space = max(len(starts) + 1, width - len(starts))
-    per_row = max(1, min(3, space // len(rows))) if len(rows) <= space else space / len(rows)
+    widest = max(3, math.ceil(STAGE_LETTERS / min(b - a for a, b in stages)))  # of a step
+    per_row = max(1, min(widest, space // len(rows))) if len(rows) <= space else space / len(rows)
     columns: list[tuple[int, int]] = []
-    for a, b in zip([0, *starts], [*starts, len(rows)], strict=True):
+    for a, b in stages:
         cells = max(1, int((b - a) * per_row))
         columns += [(a, 0)] * bool(a)
         for i in range(cells):
@@ -344,8 +348,11 @@ def _panel(means: Series, columns: Sequence[tuple[int, int]], top: float) -> lis
 
 
 def _stage_names(rows: Sequence[Row], columns: Sequence[tuple[int, int]]) -> str:
-    line = f"      stage {rows[0].get('stage') or 1}"
-    for i, (first, end) in enumerate(columns):
-        if not end:
-            line = f"{line[: i + 5]:<{i + 6}}│ stage {rows[first].get('stage')}"
+    line = "      "  # the axis
+    switches = [i for i, (_, end) in enumerate(columns) if not end]
+    for start, end in itertools.pairwise([0, *switches, len(columns)]):
+        number = rows[columns[start][0]].get("stage") or 1
+        mark, width = "│" if start else "", end - start
+        name = f"{mark} stage {number}" if start else f"stage {number}"
+        line += f"{name if len(name) < width else f'{mark}{number}':<{width}}"
     return line
