@@ -258,13 +258,26 @@ def doctor(run: Path) -> int:
 @click.option("--cores", type=click.IntRange(min=1), help="Runs side by side; default: all cores.")
 @click.option("--dry-run", is_flag=True, help="Check everything and show the arms; run nothing.")
 @click.option("--results", is_flag=True, help="Write tables of the runs that are finished.")
-def compare(plan: Path, out: Path | None, cores: int | None, dry_run: bool, results: bool) -> int:
+@click.option("--against", metavar="ARM", help="With --results: only print them, paired to ARM.")
+def compare(
+    plan: Path,
+    out: Path | None,
+    cores: int | None,
+    dry_run: bool,
+    results: bool,
+    against: str | None,
+) -> int:
     """Compare algorithms at equal budgets: every arm of PLAN with every seed (docs/compare.md).
 
     The same command goes on with a comparison that was stopped.
     """
     from srpo.comparison import comparing
 
+    if against is not None and not results:
+        raise click.UsageError("--against goes with --results")
+    if against is not None:
+        comparing.print_against(plan, out, against, sys.stdout)
+        return 0
     if dry_run:
         comparing.show_plan(plan, out, sys.stdout)
         return 0

@@ -99,6 +99,11 @@ def test_a_plan_is_shown_run_and_not_run_again(
     assert (out / "runs" / "srpo" / "seed-11" / "metrics.jsonl").stat().st_mtime_ns == written
 
 
+def test_another_baseline_is_for_results(tmp_path: Path, srpo: Callable[..., Outcome]) -> None:
+    done = srpo("compare", write_plan(tmp_path, TINY, BASE), "--against", "SRPO")
+    assert done.code == 2 and "--against goes with --results" in done.err
+
+
 def test_a_plan_that_is_wrong_ends_in_one_line_and_writes_nothing(
     tmp_path: Path, srpo: Callable[..., Outcome]
 ) -> None:

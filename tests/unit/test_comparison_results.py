@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from srpo.comparison import source
-from srpo.comparison.comparing import rewrite_results
+from srpo.comparison.comparing import print_against, rewrite_results
 from srpo.comparison.jobs import rate_jobs, result_jobs
 from srpo.comparison.plan import Comparison, load_comparison
 from srpo.comparison.record import check_plan, keep_plan
@@ -244,6 +244,24 @@ def test_the_tables_say_how_much_is_known(tmp_path: Path) -> None:
     assert (more.out / "accuracy.png").stat().st_size > 10_000
     assert ElementTree.parse(more.out / "accuracy.svg").getroot().tag.endswith("svg")
     assert "Accuracy in %" in stream.getvalue()
+
+
+def test_another_arm_may_be_the_baseline_of_tables_that_are_only_printed(tmp_path: Path) -> None:
+    found = whole(tmp_path)
+    keep_plan(found, lambda _: None)
+    stream = io.StringIO()
+    print_against(found.path, found.out, "ours", stream)
+    # plain spends 800 tokens until .7, ours 5/7 of 400
+    [row] = [
+        line
+        for line in stream.getvalue().splitlines()
+        if line.split()[:1] == ["plain"]
+        if "800" in line
+    ]
+    assert "0.36" in row and "Difference to ours in points" in stream.getvalue()
+    assert not (found.out / "results.md").exists()
+    with pytest.raises(ConfigError, match=r"--against hers: no such arm .* its arms: plain, ours"):
+        print_against(found.path, found.out, "hers", stream)
 
 
 # --- a plan that changes ------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
@@ -24,7 +25,7 @@ from srpo.comparison.record import check_plan, keep_plan
 from srpo.comparison.results import RateChoice, choose_rate, read_arm
 from srpo.comparison.running import run_comparison
 from srpo.comparison.source import source_changed
-from srpo.errors import RunDirectoryError
+from srpo.errors import ConfigError, RunDirectoryError
 from srpo.finish import notes_of
 from srpo.insight.comparison_figure import draw_comparison
 from srpo.insight.comparison_plan_view import print_comparison_plan
@@ -80,36 +81,32 @@ def show_plan(path: Path, out: Path | None, stream: TextIO) -> None:
 
 def rewrite_results(path: Path, out: Path | None, stream: TextIO) -> None:
     """Write tables and figure from the runs that are finished; nothing is run."""
-    comparison = load_comparison(path, out)
-    if not (comparison.out / "plan.toml").is_file():
-        raise RunDirectoryError(f"{comparison.out}: no comparison has been begun there")
-    check_plan(comparison)
-    write_results(comparison, [], stream)
+    write_results(_begun(path, out), [], stream)
+
+
+def print_against(path: Path, out: Path | None, arm: str, stream: TextIO) -> None:
+    """Print the tables of what is finished with `arm` as the baseline; nothing is written.
+
+    Raises `ConfigError` if the plan has no such arm.
+    """
+    comparison = _begun(path, out)
+    names = [one.name for one in comparison.arms]
+    if arm not in names:
+        raise ConfigError(f"--against {arm}: no such arm in {path}; its arms: {', '.join(names)}")
+    _print_tables(replace(_figures(comparison, []), baseline=arm), stream)
 
 
 def write_results(comparison: Comparison, failed: list[str], stream: TextIO) -> None:
     """Read every finished run, write the result files, and print the tables."""
-    choices = rate_choices(comparison)
-    rates = {name: choice.chosen for name, choice in choices.items()}
-    notes = notes_of(comparison.arms[0].config)
-    if source_changed(comparison):
-        notes = [*notes, CHANGED]
-    figures = ComparisonFigures(
-        plan=comparison.plan,
-        baseline=comparison.baseline.name,
-        arms=[read_arm(comparison, arm, rates.get(arm.name)) for arm in comparison.arms],
-        choices=choices,
-        failed=failed,
-        notes=notes,
-    )
+    figures = _figures(comparison, failed)
     files = {
         "results.txt": comparison_text(figures),
         "results.md": comparison_markdown(figures),
         "results.csv": comparison_csv(figures),
         "results.json": json.dumps(comparison_data(figures), indent=2) + "\n",
     }
-    if choices:
-        files["learning_rates.json"] = json.dumps(rates_data(choices), indent=2) + "\n"
+    if figures.choices:
+        files["learning_rates.json"] = json.dumps(rates_data(figures.choices), indent=2) + "\n"
     for name, text in files.items():
         (comparison.out / name).write_text(text, encoding="utf-8")
     draw_comparison(
@@ -119,10 +116,8 @@ def write_results(comparison: Comparison, failed: list[str], stream: TextIO) -> 
         [comparison.out / "accuracy.png", comparison.out / "accuracy.svg"],
         " ".join(figures.notes),
     )
-    console = Console(file=stream, highlight=False)
-    console.print()
-    console.print(comparison_view(figures, console.width))
-    console.print(f"\nwritten to {comparison.out}: {', '.join(files)}, accuracy.png, accuracy.svg")
+    _print_tables(figures, stream)
+    stream.write(f"\nwritten to {comparison.out}: {', '.join(files)}, accuracy.png, accuracy.svg\n")
 
 
 def usable_cores() -> int:
@@ -137,3 +132,33 @@ def rate_choices(comparison: Comparison) -> dict[str, RateChoice]:
         return {}
     found = {arm.name: choose_rate(comparison, arm) for arm in comparison.arms}
     return {name: choice for name, choice in found.items() if choice is not None}
+
+
+def _begun(path: Path, out: Path | None) -> Comparison:
+    """The comparison of a plan of which something was run."""
+    comparison = load_comparison(path, out)
+    if not (comparison.out / "plan.toml").is_file():
+        raise RunDirectoryError(f"{comparison.out}: no comparison has been begun there")
+    check_plan(comparison)
+    return comparison
+
+
+def _figures(comparison: Comparison, failed: list[str]) -> ComparisonFigures:
+    """What every finished run says."""
+    choices = rate_choices(comparison)
+    rates = {name: choice.chosen for name, choice in choices.items()}
+    notes = notes_of(comparison.arms[0].config)
+    return ComparisonFigures(
+        plan=comparison.plan,
+        baseline=comparison.baseline.name,
+        arms=[read_arm(comparison, arm, rates.get(arm.name)) for arm in comparison.arms],
+        choices=choices,
+        failed=failed,
+        notes=[*notes, CHANGED] if source_changed(comparison) else notes,
+    )
+
+
+def _print_tables(figures: ComparisonFigures, stream: TextIO) -> None:
+    console = Console(file=stream, highlight=False)
+    console.print()
+    console.print(comparison_view(figures, console.width))
