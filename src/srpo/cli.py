@@ -273,6 +273,8 @@ def compare(
     """
     from srpo.comparison import comparing
 
+    if dry_run and results:
+        raise click.UsageError("--dry-run or --results, one of the two")
     if against is not None and not results:
         raise click.UsageError("--against goes with --results")
     if against is not None:

@@ -21,6 +21,7 @@ from srpo.config_run import (
 )
 from srpo.config_verifier import VerifierConfig
 
+LearningRate = Annotated[float, Field(ge=0, le=10)]
 Algorithm = Literal["srpo", "grpo", "r1-zero", "dapo", "dr-grpo"]
 
 
@@ -153,7 +154,7 @@ class StageConfig(Section):
     max_completion_tokens: Positive = Field(1024, description="a longer completion is truncated")
     temperature: float = Field(1.0, gt=0, description="of sampling")
     top_p: float = Field(1.0, gt=0, le=1, description="of sampling; below 1 biases the ratio")
-    learning_rate: float = Field(1e-6, ge=0, le=10, description="constant after the warm-up")
+    learning_rate: LearningRate = Field(1e-6, description="constant after the warm-up")
     reward: RewardConfig = RewardConfig()
 
     @model_validator(mode="after")

@@ -20,6 +20,7 @@ DEMO = CONFIGS / "demo.toml"
 OWN_PROBLEMS = CONFIGS / "own.toml"
 CHANGED = "--problems"  # where a value comes from that the problem files brought
 PRESETS = CONFIGS / "algorithms"
+MOST_BESIDE = 4  # flags that are named with a mistake that no one of them makes alone
 PROBLEM_FILES = (".jsonl", ".json", ".parquet")  # taken for a config by mistake
 
 
@@ -343,7 +344,9 @@ def _places(
         if isinstance(blamed, Setting):
             return Place(blamed.words, name, named=blamed.name == name)
         beside = [s.words for s in settings if not name or s.name.startswith(f"{name}.")]
-        return Place(" with ".join([origin, *([", ".join(beside)] if beside else [])]), name)
+        more = [f"{len(beside) - MOST_BESIDE} more"] if len(beside) > MOST_BESIDE else []
+        flags = ", ".join([*beside[:MOST_BESIDE], *more])
+        return Place(f"{origin} with {flags}" if flags else origin, name)
 
     return place
 

@@ -32,6 +32,7 @@ PLAIN_WORDS = {
     "literal_error": "must be {expected}",
     "too_short": "must have {min_length:g} or more entries",
     "string_too_short": "must have {min_length:g} or more characters",
+    "string_too_long": "must have {max_length:g} characters at most",
     "greater_than_equal": "must be at least {ge:g}",
     "greater_than": "must be above {gt:g}",
     "less_than_equal": "must be at most {le:g}",

@@ -27,13 +27,10 @@ def check_complete(
     """Raise `RunDirectoryError` for what a run has lost; nothing is trained without it."""
     if not state.step:
         return
-    num_lines = {
-        run.evaluations: len(run.read_evaluations()),
-        run.opinions: len(run.read_opinions()),
-    }
     lost = [
-        *_lost_steps(run, state.step),
-        *lost_lines(run, state, num_lines),
+        *lost_figures(run, state),
+        *lost_lines(run, state, {run.opinions: len(run.read_opinions())}),
+        *_lost_rollouts(run, state.step),
         *_lost_files(run, attempts),
         *lost_history(run, config),
     ]
@@ -60,6 +57,18 @@ def check_none_lost(run: RunDirectory, attempts: Sequence[Attempt]) -> None:
         )
 
 
+def lost_figures(run: RunDirectory, state: RunState) -> list[Lost]:
+    """Of what a run's figures are read from: steps without a line, and evaluations."""
+    steps = {int(row["step"] or 0) for row in run.read_metrics()}
+    timed = {int(row["step"]) for row in run.read_times()}
+    every = range(1, state.step + 1)
+    return [
+        *(Lost(run.metrics, f"has no line of step {n}") for n in every if n not in steps),
+        *(Lost(run.times, f"has no line of step {n}") for n in every if n not in timed),
+        *lost_lines(run, state, {run.evaluations: len(run.read_evaluations())}),
+    ]
+
+
 def lost_lines(run: RunDirectory, state: RunState, num_lines: Mapping[Path, int]) -> list[Lost]:
     """Of the files that a checkpoint counts the lines of, and how many there are now."""
     counted = {run.evaluations: state.num_evaluations, run.opinions: state.num_opinions}
@@ -71,16 +80,10 @@ def lost_history(run: RunDirectory, config: Config) -> list[Lost]:
     return [Lost(run.history)] if config.selection.history and not run.history.exists() else []
 
 
-def _lost_steps(run: RunDirectory, last: int) -> list[Lost]:
-    metrics = {int(row["step"] or 0): row for row in run.read_metrics()}
-    timed = {int(row["step"]) for row in run.read_times()}
-    steps = range(1, last + 1)
-    rollouts = [run.rollouts_of(n, int(metrics[n]["epoch"] or 0)) for n in steps if n in metrics]
-    return [
-        *(Lost(run.metrics, f"has no line of step {n}") for n in steps if n not in metrics),
-        *(Lost(run.times, f"has no line of step {n}") for n in steps if n not in timed),
-        *(Lost(path) for path in rollouts if not path.is_file()),
-    ]
+def _lost_rollouts(run: RunDirectory, last: int) -> list[Lost]:
+    epochs = {int(row["step"] or 0): int(row["epoch"] or 0) for row in run.read_metrics()}
+    paths = [run.rollouts_of(n, epochs[n]) for n in range(1, last + 1) if n in epochs]
+    return [Lost(path) for path in paths if not path.is_file()]
 
 
 def _lost_files(run: RunDirectory, attempts: Sequence[Attempt]) -> list[Lost]:

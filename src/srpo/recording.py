@@ -122,7 +122,7 @@ def tell_revived(s: Session, decisions: Sequence[Resampled]) -> None:
         come = "1 dropped problem comes" if count == 1 else f"{count} dropped problems come"
         s.tell(
             "revival",
-            f"{name}: {come} back (longest dropped first), so that the set does not run out",
+            f"{name}: {come} back, so that the set does not run out",
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import platform
 import time
@@ -296,13 +297,13 @@ def _other_history(config: Config, sets: ProblemSets) -> tuple[_History, str]:
     """What the run that selection begins with knows of our problems, and a sentence about it."""
     problems = [problem for of_set in sets.train.values() for problem in of_set]
     ids = {problem.id for problem in problems}
-    other = RunDirectory.open(Path(config.selection.history)).ledger
-    with Ledger(other, read_only=True) as ledger:
+    other = RunDirectory.open(Path(config.selection.history))
+    with Ledger(other.ledger, read_only=True) as ledger:
         said = check_same_problems(ledger, problems)
-        history = [
-            {i: (tally.correct, tally.gradable) for i, tally in epoch.items() if i in ids}
-            for epoch in ledger.tallies()
-        ]
+        drawn = ({i: (t.correct, t.gradable) for i, t in e.items()} for e in ledger.tallies())
+        # what the other run itself began with comes first: its drops stand by that
+        epochs = itertools.chain(other.read_history(), drawn)
+        history = [{i: counts for i, counts in epoch.items() if i in ids} for epoch in epochs]
     return history, said
 
 

@@ -57,6 +57,12 @@ row |= {"rollouts_spent": 0, "tokens_spent": 0}
 with (run / "evaluations.jsonl").open("w") as file:
     print(json.dumps(row), file=file)
     print(json.dumps(row | {"step": 1, "tokens_spent": 1000, "rollouts_spent": 100}), file=file)
+with (run / "metrics.jsonl").open("w") as metrics, (run / "times.jsonl").open("w") as times:
+    for step in (1, 2):
+        total = {"rollouts/total": 50 * step, "tokens/total": 500 * step}
+        groups = {"tokens/step": 500, "all/groups": 2, "all/signal_frac": 0.5}
+        print(json.dumps({"step": step, "stage": 1, "epoch": 1, **total, **groups}), file=metrics)
+        print(json.dumps({"step": step, "sampling": 0.1}), file=times)
 save(1, "")
 while (here / "slow").exists() and not stopped:
     time.sleep(0.02)

@@ -100,7 +100,7 @@ def test_accuracy_is_shown_at_smaller_budgets_too(tmp_path: Path) -> None:
     shown = {name: value for name, value in row.items() if name.startswith("math_")}
     # the first validation after the start is at 400 tokens: at 399 it is still the start's
     assert shown == {
-        "math_at_100_rollouts": "1.0",
+        "math_at_100_rollouts": "",  # these runs drew 30 of them: nobody knows
         "math_at_399_tokens": "0.2",
         "math_at_1000_tokens": "0.6",
         "math_test": "0.75",

@@ -41,7 +41,7 @@ class State(Enum):
     """How far a run has come."""
 
     ABSENT = "absent"  # nothing, or nothing that could be gone on with
-    BEGUN = "begun"
+    BEGUN = "begun"  # its config is there; without a checkpoint it goes on at step 0
     FINISHED = "finished"
 
 
@@ -82,12 +82,11 @@ def count_runs(comparison: Comparison) -> int:
 
 def state_of(job: Job) -> State:
     """How far a run has come, by its folder alone. Raises `RunDirectoryError` if damaged."""
-    if not job.folder.is_dir():
+    run = RunDirectory(job.folder)
+    if not run.config.exists():
         return State.ABSENT
-    state = newest_state(RunDirectory(job.folder))
-    if state is None:
-        return State.ABSENT
-    return State.FINISHED if state.ending else State.BEGUN
+    state = newest_state(run)
+    return State.FINISHED if state is not None and state.ending else State.BEGUN
 
 
 def kept_rate(comparison: Comparison, arm: Arm) -> float | None:

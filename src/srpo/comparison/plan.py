@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, Strict, ValidationError, model_validator
 
-from srpo.config import Config
+from srpo.config import Config, LearningRate
 from srpo.config_base import NotNegative, Positive, Section
 from srpo.config_files import DEMO, Setting, flat, load_config, settings_of
 from srpo.config_mistakes import Place, dotted, explain
 from srpo.errors import ConfigError
+from srpo.rundir import RunDirectory
 
 NO_END = 10**9  # epochs that no budget lasts for
 PLAN_WORDS = {  # settings that the plan decides, and what to do instead
@@ -35,16 +36,26 @@ PLAN_WORDS = {  # settings that the plan decides, and what to do instead
     "verifier.code_workers": "a compared run has one; give --cores",
 }
 
-Rate = Annotated[float, Field(gt=0)]
-Share = Annotated[float, Field(gt=0, le=1)]
+Seed = Annotated[NotNegative, Strict()]  # in a list nothing else refuses `true` and "1"
+Rate = Annotated[LearningRate, Strict(), Field(gt=0)]
+Share = Annotated[float, Strict(), Field(gt=0, le=1)]
+LONGEST_NAME = 100  # letters; a folder is called after it
 
 
 class ArmPlan(Section):
     """One way to train."""
 
-    name: str = Field(min_length=1, description="shown in tables and figures")
+    name: str = Field(
+        min_length=1, max_length=LONGEST_NAME, description="shown in tables and figures"
+    )
     algorithm: str | None = Field(None, description="a preset; none: what the base says")
     settings: dict[str, Any] = Field({}, description="settings of this arm, by dotted name")
+
+    @model_validator(mode="after")
+    def _one_line(self) -> Self:
+        if not self.name.isprintable():
+            raise ValueError(f"the name {self.name!r} must be one line of letters that can be seen")
+        return self
 
 
 class BudgetPlan(Section):
@@ -79,6 +90,7 @@ class EvaluationPlan(Section):
         if bool(self.every_tokens) == bool(self.every_steps):
             raise ValueError("give either every_tokens or every_steps")
         _once(self.budgets_tokens, "budgets_tokens", "is there twice")
+        _once(self.targets, "targets", "is there twice")
         return self
 
 
@@ -86,7 +98,7 @@ class RatePlan(Section):
     """How each arm gets its learning rate: by runs of their own on the validation split."""
 
     values: tuple[Rate, ...] = Field(min_length=1, description="rates to try")
-    seeds: tuple[NotNegative, ...] = Field(min_length=1, description="seeds of these runs alone")
+    seeds: tuple[Seed, ...] = Field(min_length=1, description="seeds of these runs alone")
     budget_share: Share = Field(1.0, description="of the budget, for each of these runs")
 
 
@@ -96,7 +108,7 @@ class Plan(Section):
     name: str = Field(min_length=1, description="what the comparison is called")
     base: str = Field("demo", description='a config file, relative to the plan; or "demo"')
     out: str = Field("", description="folder of the comparison; empty: runs/compare-NAME")
-    seeds: tuple[NotNegative, ...] = Field(min_length=1, description="one run an arm and seed")
+    seeds: tuple[Seed, ...] = Field(min_length=1, description="one run an arm and seed")
     baseline: str = Field("", description="arm of the paired differences; empty: the first")
     budget: BudgetPlan
     evaluation: EvaluationPlan
@@ -114,7 +126,7 @@ class Plan(Section):
         _once([folder_name(name) for name in names], "arm", "is the folder of two arms; rename one")
         _once(self.seeds, "seeds", "is there twice")
         _once(rates.seeds, "learning_rate.seeds", "is there twice")
-        _once(rates.values, "learning_rate.values", "is there twice")
+        _once([f"{rate:g}" for rate in rates.values], "learning_rate.values", "is there twice")
         shared = sorted(set(rates.seeds) & set(self.seeds)) if self.learning_rate else []
         if shared:
             raise ValueError(
@@ -222,6 +234,7 @@ def _arm(plan: Plan, arm: ArmPlan, base: Path, path: Path) -> Arm:
         lines = str(error).replace("--set ", "settings ").splitlines()
         raise ConfigError("\n".join(f"{where}: {line}" for line in lines)) from None
     _check_splits(config, where)
+    _check_measured(config, where)
     return Arm(arm.name, folder_name(arm.name), _for_comparison(config, plan))
 
 
@@ -284,8 +297,7 @@ def _refuse_of_arm(own: Sequence[tuple[str, object]], plan: Plan, where: str) ->
 
 def _check_splits(config: Config, where: str) -> None:
     """Test and validation problems, each of their own, for every set that is trained on."""
-    used = {name for stage in config.stage for name, weight in stage.sets.items() if weight}
-    for name in sorted(used):
+    for name in sorted(_trained_sets(config)):
         for split, key in (("test", "holdout"), ("validation", "validation")):
             if not getattr(config.sets[name], key):
                 raise ConfigError(
@@ -294,10 +306,30 @@ def _check_splits(config: Config, where: str) -> None:
                 )
 
 
+def _check_measured(config: Config, where: str) -> None:
+    """What a run would find out only at its beginning, or not before its end."""
+    if not config.evaluation.samples:
+        raise ConfigError(f"{where}: evaluation.samples is 0: nothing would be measured")
+    history = config.selection.history
+    if history and not RunDirectory(Path(history)).ledger.is_file():
+        raise ConfigError(f"{where}: selection.history: {history} is no run directory")
+
+
+def _trained_sets(config: Config) -> set[str]:
+    return {name for stage in config.stage for name, weight in stage.sets.items() if weight}
+
+
 def _refuse_unequal(arms: Sequence[Arm], path: Path) -> None:
-    """Lengths that would make evaluations, or tokens, mean another thing in some arm."""
+    """What would make evaluations, or tokens, mean another thing in some arm."""
     first = arms[0].config.stage[-1].max_completion_tokens
+    trained = _trained_sets(arms[0].config)
     for arm in arms:
+        for name in sorted(trained ^ _trained_sets(arm.config)):
+            with_it, without = (arms[0], arm) if name in trained else (arm, arms[0])
+            raise ConfigError(
+                f"{path}: arm {without.name!r} never trains on the set {name}, and arm "
+                f"{with_it.name!r} does: they would be measured by other problems"
+            )
         last = arm.config.stage[-1].max_completion_tokens
         longest = max(stage.max_completion_tokens for stage in arm.config.stage)
         if last != first or longest > first:

@@ -30,14 +30,12 @@ def keep_plan(comparison: Comparison, tell: Callable[[str], None]) -> None:
         check_source(comparison)
         _check_same(comparison, read_plan(kept), tell)
         check_runs(comparison)
-    elif comparison.out.exists() and any(p.name != "locks" for p in comparison.out.iterdir()):
-        raise RunDirectoryError(
-            f"{comparison.out}: already exists and is no comparison; choose another --out"
-        )
+    else:
+        _check_free(comparison.out)
     for arm in comparison.arms:
         path = _arm_file(comparison, arm.folder)
         path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
+        if not path.exists() or not kept.is_file():  # what no plan goes with was left half made
             _write(path, dump(arm.config))
     keep_source(comparison)
     aside = kept.with_suffix(".partial")
@@ -51,6 +49,20 @@ def check_plan(comparison: Comparison) -> None:
     if kept.is_file():
         _check_same(comparison, read_plan(kept), lambda _: None)
         check_runs(comparison)
+    else:
+        _check_free(comparison.out)
+
+
+def _check_free(out: Path) -> None:
+    """Raise `RunDirectoryError` if the folder of a new comparison holds other things.
+
+    What a comparison writes before its plan may be there: it was killed then.
+    """
+    if out.exists() and not out.is_dir():
+        raise RunDirectoryError(f"{out}: is a file; choose another --out")
+    before_plan = ("locks", "arms", "source.txt", "plan.partial")
+    if out.exists() and any(path.name not in before_plan for path in out.iterdir()):
+        raise RunDirectoryError(f"{out}: already exists and is no comparison; choose another --out")
 
 
 def _check_same(comparison: Comparison, before: Plan, tell: Callable[[str], None]) -> None:

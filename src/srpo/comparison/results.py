@@ -13,11 +13,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from srpo.checkpoints import newest_state
 from srpo.comparison.jobs import Job, State, kept_rate, rate_jobs, result_jobs, state_of
 from srpo.comparison.plan import Arm, Comparison
 from srpo.comparison.statistics import Cost, cost, mean_height
 from srpo.errors import RunDirectoryError
 from srpo.figures import evaluation_from
+from srpo.lost import lost_figures
 from srpo.rundir import RunDirectory
 
 Spending = Literal["rollouts", "tokens", "seconds"]
@@ -50,9 +52,15 @@ class Course:
         return [min(values) for values in zip(*self.accuracy.values(), strict=True)]
 
     def accuracy_at(self, what: Spending, limit: float) -> dict[str, float]:
-        """Accuracy by domain at the last validation within `limit`; empty if there is none."""
-        within = sum(x <= limit for x in self.spent(what))
-        return {d: values[within - 1] for d, values in self.accuracy.items()} if within else {}
+        """Accuracy by domain at the last validation within `limit`.
+
+        Empty if there is none, and if the run ended before it had spent so much.
+        """
+        spent = self.spent(what)
+        within = sum(x <= limit for x in spent)
+        if not within or spent[-1] < limit:
+            return {}
+        return {d: values[within - 1] for d, values in self.accuracy.items()}
 
     def cost_of(self, target: float, what: Spending, budget: float) -> Cost:
         """What it took to reach `target` in every domain at once.
@@ -130,6 +138,7 @@ def read_run(job: Job) -> RunFigures:
     """The figures of a finished result run."""
     run = RunDirectory(job.folder)
     tests = [e for e in map(evaluation_from, _rows(run)) if e.split == "test"]
+    _check_whole(run)
     metrics = run.read_metrics()
     last = metrics[-1] if metrics else {}
     groups = [(row["all/groups"] or 0, row["all/signal_frac"] or 0.0) for row in metrics]
@@ -161,7 +170,9 @@ def choose_rate(comparison: Comparison, arm: Arm) -> RateChoice | None:
     courses: dict[float, dict[int, Course]] = {}
     for job in rate_jobs(comparison, arm):
         if job.rate is not None and state_of(job) is State.FINISHED:
-            courses.setdefault(job.rate, {})[job.seed] = read_course(RunDirectory(job.folder))
+            run = RunDirectory(job.folder)
+            _check_whole(run)
+            courses.setdefault(job.rate, {})[job.seed] = read_course(run)
     rates = comparison.plan.learning_rate
     wanted = len(rates.seeds) if rates else 0
     whole = {rate: by_seed for rate, by_seed in courses.items() if len(by_seed) == wanted}
@@ -196,6 +207,17 @@ def best_rate(arm: str, courses: dict[float, dict[int, Course]]) -> RateChoice:
     means = {rate: math.fsum(found.values()) / len(found) for rate, found in scores.items()}
     chosen = max(means, key=lambda rate: (means[rate], -rate))
     return RateChoice(arm, chosen, scores, end)
+
+
+def _check_whole(run: RunDirectory) -> None:
+    """Raise `RunDirectoryError` if a file that figures are read from has lost lines."""
+    state = newest_state(run)
+    lost = lost_figures(run, state) if state else []
+    if lost:
+        raise RunDirectoryError(
+            f"{lost[0].path}: {lost[0].said}, so the run has no figures; put back a copy, or move "
+            f"{run.root} away and the comparison trains it again"
+        )
 
 
 def _rows(run: RunDirectory) -> list[dict[str, object]]:

@@ -37,7 +37,6 @@ from srpo.comparison.source import check_source
 from srpo.config_files import dump
 from srpo.errors import RunDirectoryError, SrpoError
 from srpo.interrupts import Interrupts
-from srpo.rundir import RunDirectory
 
 TRAIN = (sys.executable, "-m", "srpo", "train")
 POLL_S = 0.2
@@ -292,7 +291,7 @@ def _lock(comparison: Comparison, job: Job) -> int | None:
 
 def _begin(comparison: Comparison, job: Job, lock: int, program: Sequence[str]) -> _Running:
     """Start a run, or resume it from its last checkpoint. The process keeps `lock` open."""
-    if RunDirectory(job.folder).config.exists():  # at step 0, if it has no checkpoint yet
+    if state_of(job) is not State.ABSENT:
         arguments = ["--resume", str(job.folder)]
     else:
         if job.folder.exists():  # killed before it was a run

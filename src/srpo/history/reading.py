@@ -145,8 +145,12 @@ class LedgerReader:
     # -- problems --------------------------------------------------------------------------------
 
     def find_problems(self, start: str) -> list[ProblemRow]:
-        """Problems whose id or given name begins with `start`, by id."""
-        pattern = start.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
+        """Problems whose id or given name is `start`; if none is, those that begin with it."""
+        pattern = start.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+        exact = self._problems_like(pattern) if pattern else []
+        return exact or self._problems_like(f"{pattern}%")
+
+    def _problems_like(self, pattern: str) -> list[ProblemRow]:
         return [
             ProblemRow(*row)
             for row in self._all(

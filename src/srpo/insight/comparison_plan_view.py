@@ -32,12 +32,21 @@ def print_comparison_plan(
         console.print(Text(f"\n{arm.name}{mark}", style="bold"))
         for name, value in _own_settings(base.config, arm.config).items():
             console.print(Text(f"  {name} = {value}"), soft_wrap=True)
+        early = _rollouts_before_last(arm.config)
+        if early >= plan.budget.rollouts > 0:
+            said = f"  its stages before the last take {early:,} rollouts: the last may never begin"
+            console.print(Text(said, style="yellow"), soft_wrap=True)
     console.print()
     total = count_runs(comparison)
     rates = plan.learning_rate
     results = len(comparison.arms) * len(plan.seeds)
     tried = f" and {total - results} to choose learning rates" if rates else ""
     console.print(Text(f"{results} runs for results{tried}; {finished} of them are finished"))
+
+
+def _rollouts_before_last(config: Config) -> int:
+    """Rollouts of the stages before the last that end after so many steps."""
+    return sum((s.steps or 0) * s.problems_per_step * s.group_size for s in config.stage[:-1])
 
 
 def _own_settings(base: Config, config: Config) -> dict[str, str]:

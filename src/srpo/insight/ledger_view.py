@@ -59,7 +59,7 @@ def print_ledger(ledger: Ledger, console: Console | None = None) -> None:
 def print_life(ledger: Ledger, start: str, console: Console | None = None) -> None:
     """Everything that became of one problem: its pass rate by epoch, then group by group.
 
-    Raises `SrpoError` if no problem's id or name begins with `start`, or several do.
+    Raises `SrpoError` if no problem's id or name is or begins with `start`, or several do.
     """
     console = console or _console()
     problem = _the_problem(ledger, start)

@@ -210,7 +210,8 @@ def _rows(path: Path) -> Iterator[tuple[int, bytes | Mapping[str, Any]]]:
     if path.is_dir():
         raise ProblemFileError(f"{path} is a folder; name the problem files in it")
     if not path.exists():
-        raise ProblemFileError(f"{path}: there is no such problem file")
+        looked = "" if path.is_absolute() else f" in {Path.cwd()}"
+        raise ProblemFileError(f"{path}: there is no such problem file{looked}")
     parquet = is_parquet(path)
     any_row = False
     try:

@@ -60,13 +60,15 @@ def resample(
     Drops a problem of the `pool` whose gradable rollouts were all correct; keeps mixed ones,
     all-wrong ones, ungradable ones and those the epoch did not reach. If fewer than `floor` would
     be left, problems come back from `dropped` (longest dropped first) and then from those just
-    dropped; revived ones never outnumber what the floor needs.
+    dropped; revived ones never outnumber what the floor needs. A dropped problem that came all the
+    same, in the history of another run or through another set, is decided on as if in play.
 
     Pure. SRPO (arXiv 2504.14286) drops all-correct problems. Ours: the floor, and that ungradable
     problems and those not seen in the epoch are kept.
     """
     decided = []
-    for problem_id in pool:
+    again = [problem_id for problem_id in dropped if problem_id in counts]
+    for problem_id in [*pool, *again]:
         tally = counts.get(problem_id)
         if tally is None:
             decided.append(Resampled(problem_id, set_name, Decision.KEEP_UNSEEN, 0, 0))
@@ -75,7 +77,9 @@ def resample(
             decision = decision_on(correct, gradable)
             decided.append(Resampled(problem_id, set_name, decision, correct, gradable))
     just_dropped = [d for d in decided if d.decision is Decision.DROP_ALL_CORRECT]
-    waiting = [Resampled(p, set_name, Decision.STAY_DROPPED, 0, 0) for p in dropped]
+    waiting = [
+        Resampled(p, set_name, Decision.STAY_DROPPED, 0, 0) for p in dropped if p not in counts
+    ]
     missing = max(0, floor - (len(decided) - len(just_dropped)))
     return with_revived([*decided, *waiting], [*waiting, *just_dropped][:missing])
 

@@ -20,7 +20,7 @@ class Decision(StrEnum):
     KEEP_MIXED = "keep: mixed"
     KEEP_ALL_WRONG = "keep: all wrong"
     KEEP_UNGRADABLE = "keep: not gradable"
-    KEEP_UNSEEN = "keep: not seen this epoch"
+    KEEP_UNSEEN = "keep: not tried alone this epoch"  # not at all, or with a prefix
     DROP_ALL_CORRECT = "drop: all correct"
     STAY_DROPPED = "stays dropped"
     REST_ALL_CORRECT = "drop: all correct, rests for a while"
