@@ -113,7 +113,7 @@ def finish(run: RunDirectory, step: int, ending: str = "The run is complete.") -
     """A checkpoint; of a run that is over, if there is an `ending`."""
     folder = run.checkpoints / f"step_{step:06d}"
     folder.mkdir()
-    state = RunState(step=step, ending=ending)
+    state = RunState(step=step, ending=ending, num_evaluations=len(run.read_evaluations()))
     (folder / "trainer.json").write_text(state_text(state, {}), encoding="utf-8")
 
 

@@ -118,6 +118,20 @@ def test_what_a_ledger_drops_is_in_the_new_runs_ledger_from_the_start(tmp_path: 
         assert set(ledger.kept()) == set(problems_by_step(run)[0])
 
 
+def test_a_third_run_begins_with_what_the_first_dropped(tmp_path: Path) -> None:
+    first = solved_run(tmp_path / "first")
+    second = train(
+        config_of(
+            tmp_path, count=8, stage={"steps": 1}, selection={"history": str(first.directory)}
+        ),
+        tmp_path / "second",
+        open_model=opener([WRONG]),
+    )
+    third = trained(tmp_path, selection={"history": str(second.directory)}, stage={"steps": 1})
+    # five of eight were dropped by the first; the second saw the other three, and solved none
+    assert set(problems_by_step(third)[0]) == set(problems_by_step(second)[0])
+
+
 def problems_by_step(run: Run) -> list[list[str]]:
     """The problems of each step, in the order of its groups."""
     files = sorted((run.directory / "rollouts").rglob("step_*.jsonl"))

@@ -31,6 +31,14 @@ def with_ours(line: str) -> str:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
+        (
+            'settings = { "every_stage.sets" = { math = 1 } }',
+            "arm 'ours' never trains on the set code, and arm 'plain' does",
+        ),
+        (
+            'settings = { "selection.history" = "no/run" }',
+            "arm 'ours': selection.history: no/run is no run directory",
+        ),
         ('settings = { "loss..subset" = 7 }', "arm 'ours': settings loss..subset"),
         ('settings = { "" = 7 }', "arm 'ours'"),
         ('settings = { "budget.tokens" = 7 }', "arm 'ours' differs in budget: it sets budget.tok"),
@@ -69,6 +77,8 @@ def test_an_arm_that_is_wrong_is_named(tmp_path: Path, line: str, said: str) -> 
     ("old", "new", "said"),
     [
         ("seeds = [11, 12]", "seeds = [11, 12, 11]", "seeds: 11 is there twice"),
+        ("seeds = [11, 12]", "seeds = [true, 12]", "seeds.1: must be a whole number (given: true)"),
+        ("seeds = [11, 12]", 'seeds = ["11", 12]', "seeds.1: must be a whole number (given: '11')"),
         ("seeds = [11, 12]", "seeds = []", "seeds: must have 1 or more entries (given: [])"),
         ('name = "ours"', 'name = "plain"', "arm: plain is there twice"),
         ('name = "ours"', 'name = "PLAIN!"', "arm: plain is the folder of two arms"),
@@ -93,6 +103,25 @@ def test_an_arm_that_is_wrong_is_named(tmp_path: Path, line: str, said: str) -> 
             "evaluation: budgets_tokens: 500 is there twice",
         ),
         ("targets = [0.7]", "targets = [8]", "evaluation.targets.1: must be at most 1"),
+        ("targets = [0.7]", "targets = [true]", "evaluation.targets.1: must be a number"),
+        ("targets = [0.7]", "targets = [0.7, 0.7]", "evaluation: targets: 0.7 is there twice"),
+        ('name = "ours"', f'name = "{"o" * 101}"', "arm.2.name: must have 100 characters at most"),
+        ('name = "ours"', 'name = "o\\nurs"', "must be one line of letters that can be seen"),
+        (
+            "seeds = ",
+            'settings = { "evaluation.samples" = 0 }\nseeds = ',
+            "arm 'plain': evaluation.samples is 0: nothing would be measured",
+        ),
+        (
+            "[budget]",
+            RATES.replace("2e-4", "100.0") + "[budget]",
+            "learning_rate.values.2: must be at most 10",
+        ),
+        (
+            "[budget]",
+            RATES.replace("2e-4", "1.0000001e-4") + "[budget]",  # one folder for both
+            "learning_rate.values: 0.0001 is there twice",
+        ),
         ("seeds = ", 'baseline = "them"\nseeds = ', "baseline 'them' is no arm (arms: plain, ours"),
         ("seeds = ", "settings.seed = 4\nseeds = ", "settings seed: write it in seeds"),
         ('[[arm]]\nname = "ours"', "", "a comparison needs at least two [[arm]]"),

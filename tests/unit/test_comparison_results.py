@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from srpo.comparison import source
 from srpo.comparison.comparing import print_against, rewrite_results
 from srpo.comparison.jobs import rate_jobs, result_jobs
 from srpo.comparison.plan import Comparison, load_comparison
@@ -18,9 +17,9 @@ from srpo.comparison.record import check_plan, keep_plan
 from srpo.comparison.results import Course, best_rate, choose_rate, read_arm, read_run
 from srpo.comparison.statistics import Cost
 from srpo.comparison.summary import Where, summarize
+from srpo.config_files import dump
 from srpo.errors import ConfigError, RunDirectoryError
 from srpo.rundir import RunDirectory
-from srpo.source import fingerprint
 from tests.comparisons import PLAN, RATES, comparison, write_plan, write_run
 
 # three validations: before training, after 400 and after 1200 tokens; the budget is 1000
@@ -165,6 +164,16 @@ def test_a_rate_that_wins_later_does_not_take_over_runs_of_another(tmp_path: Pat
     assert said in (found.out / "results.md").read_text()
 
 
+def test_a_run_that_has_no_checkpoint_yet_keeps_its_rate_too(tmp_path: Path) -> None:
+    found = with_rates(tmp_path)
+    job = result_jobs(found, found.arms[0], 1e-4)[0]
+    RunDirectory.create(job.folder, dump(job.config), {})  # it will be resumed, as it was begun
+    for tried, high in zip(rate_jobs(found, found.arms[0]), (0.1, 0.9), strict=True):
+        write_run(tried, [0, 500], {"math": [0.0, high]})
+    choice = choose_rate(found, found.arms[0])
+    assert choice is not None and (choice.chosen, choice.better) == (1e-4, 2e-4)
+
+
 def test_the_rate_stays_even_where_the_runs_that_chose_it_are_gone(tmp_path: Path) -> None:
     found = with_rates(tmp_path)
     write_run(result_jobs(found, found.arms[0], 2e-4)[1], TOKENS, PLAIN)
@@ -211,9 +220,30 @@ def test_a_run_without_validations_is_named(tmp_path: Path) -> None:
     found = comparison(tmp_path)
     job = result_jobs(found, found.arms[0], None)[0]
     write_run(job, [0], {"math": [0.5]})
-    RunDirectory(job.folder).evaluations.unlink()
+    path = RunDirectory(job.folder).evaluations
+    path.write_text(path.read_text().replace('"validation"', '"test"'))
     with pytest.raises(RunDirectoryError, match="no validation was made"):
         read_run(job)
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "times.jsonl", "evaluations.jsonl"])
+def test_a_run_that_lost_lines_has_no_figures(tmp_path: Path, name: str) -> None:
+    found = comparison(tmp_path)
+    job = result_jobs(found, found.arms[0], None)[0]
+    write_run(job, TOKENS, PLAIN)
+    path = job.folder / name
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(RunDirectoryError) as caught:
+        read_run(job)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert str(caught.value).endswith("and the comparison trains it again")
+
+
+def test_nothing_is_said_of_a_budget_that_a_run_did_not_spend() -> None:
+    course = Course((0.0, 16.0), (0.0, 127.0), (0.0, 1.0), {"math": (0.1, 0.2)})
+    assert course.accuracy_at("tokens", 127) == {"math": 0.2}
+    assert course.accuracy_at("tokens", 126) == {"math": 0.1}
+    assert course.accuracy_at("tokens", 128) == {}
 
 
 def test_the_tables_say_how_much_is_known(tmp_path: Path) -> None:
@@ -262,99 +292,3 @@ def test_another_arm_may_be_the_baseline_of_tables_that_are_only_printed(tmp_pat
     assert not (found.out / "results.md").exists()
     with pytest.raises(ConfigError, match=r"--against hers: no such arm .* its arms: plain, ours"):
         print_against(found.path, found.out, "hers", stream)
-
-
-# --- a plan that changes ------------------------------------------------------------------------
-
-
-def changed(folder: Path, text: str) -> tuple[Comparison, list[str]]:
-    """The comparison of `PLAN`, begun, and then kept again with another plan."""
-    keep_plan(comparison(folder), lambda _: None)
-    told: list[str] = []
-    after = comparison(folder, text)
-    keep_plan(after, told.append)
-    return after, told
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "said"),
-    [
-        ("tokens = 1000", "tokens = 2000", "budget was {'rollouts': 100, 'tokens': 1000} and is"),
-        ("[11, 12]", "[11]", "seed 12 is gone"),
-        ('name = "ours"', 'name = "new"', "arm ours is gone"),
-        ("targets = [0.7]", "targets = [0.8]", "evaluation was"),
-        (
-            'name = "ours"',
-            'name = "ours"\nsettings.reuse.drafts = true',
-            "arm 'ours': reuse.drafts",
-        ),
-        ("seeds = ", 'baseline = "ours"\nseeds = ', "baseline was 'plain' and is 'ours'"),
-        ("[budget]", RATES + "[budget]", "learning_rate was not set and is"),
-    ],
-)
-def test_a_changed_plan_is_refused(tmp_path: Path, old: str, new: str, said: str) -> None:
-    with pytest.raises(ConfigError, match="the plan has changed since") as caught:
-        changed(tmp_path, PLAN.replace(old, new))
-    assert said in str(caught.value) and "\n" not in str(caught.value)
-    assert (tmp_path / "out" / "plan.toml").read_text() == PLAN
-
-
-def test_a_changed_base_is_refused_by_the_setting(tmp_path: Path) -> None:
-    keep_plan(comparison(tmp_path), lambda _: None)
-    base = (tmp_path / "base.toml").read_text().replace("group_size = 2", "group_size = 4")
-    again = load_comparison(write_plan(tmp_path, PLAN, base), tmp_path / "out")
-    with pytest.raises(ConfigError, match=r"group_size was 2 and is 4 \(and 2 more changes\)"):
-        keep_plan(again, lambda _: None)
-
-
-def test_another_srpo_is_refused_for_running_and_said_in_results(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    found = whole(tmp_path)
-    keep_plan(found, lambda _: None)  # the same: nothing to say
-    monkeypatch.setattr(source, "fingerprint", lambda: "another")
-    with pytest.raises(RunDirectoryError, match="srpo itself has changed since") as caught:
-        keep_plan(found, lambda _: None)
-    assert "\n" not in str(caught.value)
-    stream = io.StringIO()
-    rewrite_results(found.path, found.out, stream)
-    assert "The runs are those of another srpo" in (found.out / "results.md").read_text()
-
-
-def test_the_fingerprint_is_of_what_trains_and_of_nothing_else(tmp_path: Path) -> None:
-    (tmp_path / "insight").mkdir()
-    (tmp_path / "engines").mkdir()
-    for name in ("trainer.py", "engines/local.py", "insight/view.py"):
-        (tmp_path / name).write_text("a = 1\n")
-    before = fingerprint(tmp_path)
-    (tmp_path / "insight" / "view.py").write_text("a = 2\n")
-    (tmp_path / "trainer.pyc").write_bytes(b"compiled")
-    assert fingerprint(tmp_path) == before
-    (tmp_path / "engines" / "local.py").write_text("a = 2\n")
-    changed_file = fingerprint(tmp_path)
-    (tmp_path / "engines" / "local.py").rename(tmp_path / "engines" / "other.py")
-    assert len({before, changed_file, fingerprint(tmp_path)}) == 3
-
-
-def test_seeds_and_arms_may_be_added_and_that_is_said(tmp_path: Path) -> None:
-    more = PLAN.replace("[11, 12]", "[11, 12, 13]") + '[[arm]]\nname = "third"\n'
-    _, told = changed(tmp_path, more)
-    assert told == [
-        "added since the folder was begun: seed 13",
-        "added since the folder was begun: arm third",
-    ]
-    with pytest.raises(ConfigError, match="seed 13 is gone"):
-        keep_plan(comparison(tmp_path, PLAN), lambda _: None)
-
-
-def test_naming_the_baseline_that_it_was_changes_nothing(tmp_path: Path) -> None:
-    _, told = changed(tmp_path, PLAN.replace("seeds = ", 'baseline = "plain"\nseeds = '))
-    assert told == []
-
-
-def test_a_folder_of_other_things_is_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "thesis.tex").write_text("x")
-    with pytest.raises(RunDirectoryError, match="is no comparison"):
-        keep_plan(comparison(tmp_path), lambda _: None)
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["thesis.tex"]

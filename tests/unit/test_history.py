@@ -121,7 +121,14 @@ def test_the_problems_never_solved_are_counted_among_those_drawn(ledger: Ledger)
 def test_problems_are_found_by_the_start_of_id_or_given_name(ledger: Ledger) -> None:
     assert [found.id for found in ledger.find_problems("aa")] == ["aa01"]
     assert ledger.find_problems("AIME_1") == [ProblemRow("bb01", "math", "math", "What is 9 * 9?")]
-    assert [found.id for found in ledger.find_problems("")] == ["aa01", "bb01", "cc01"]
+    ledger.add_problems(
+        "math", [replace(EASY, id="ab01", name="p1"), replace(EASY, id="ab02", name="p10")]
+    )
+    assert [found.id for found in ledger.find_problems("p1")] == ["ab01"]  # it itself, not p10
+    assert [found.id for found in ledger.find_problems("p")] == ["ab01", "ab02"]
+    assert [found.id for found in ledger.find_problems("")] == [
+        "aa01", "ab01", "ab02", "bb01", "cc01",
+    ]  # fmt: skip
     # neither % nor _ stands for other characters
     assert ledger.find_problems("%") == ledger.find_problems("a_0") == []
 

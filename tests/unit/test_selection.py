@@ -56,6 +56,19 @@ def test_every_outcome_has_its_decision() -> None:
     ]
 
 
+def test_a_dropped_problem_that_came_all_the_same_is_decided_on_anew() -> None:
+    # in another run's history, where nothing was dropped, or through another set
+    counts = {"a": Tally(3, 8), "b": Tally(8, 8), "c": Tally(0, 8)}
+    found = resample(counts, ["p"], ["a", "b", "c", "d"], 0, "math")
+    assert decisions(found) == {
+        "p": Decision.KEEP_UNSEEN,
+        "a": Decision.KEEP_MIXED,
+        "b": Decision.DROP_ALL_CORRECT,
+        "c": Decision.KEEP_ALL_WRONG,
+        "d": Decision.STAY_DROPPED,
+    }
+
+
 def test_rollouts_that_could_not_be_graded_say_nothing() -> None:
     # 5 of 8 could be graded and all were right: solved; 1 of 1 too
     found = resample(

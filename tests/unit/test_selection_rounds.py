@@ -307,6 +307,14 @@ def test_what_another_run_dropped_stands_in_recalled() -> None:
     ]
 
 
+def test_the_newest_epoch_of_another_run_decides() -> None:
+    s = selection({"a": 10}, per_step=1, rule="resampling")
+    solved = {f"a{i}": Tally(4, 4) for i in range(10)}
+    s.recall([solved, *[{f"a{i}": Tally(i // 9, 4) for i in range(2, 10)}] * 3])
+    # the floor of one brought a0 back; a2 to a9 were unsolved or mixed later
+    assert [d.problem_id for d in s.recalled] == ["a1"]
+
+
 def test_a_set_that_an_earlier_stage_learned_about_is_not_recalled() -> None:
     s = selection({"a": 4, "b": 2}, rule="resampling")
     s.recall([{"a0": Tally(4, 4), "b0": Tally(4, 4)}], skip=["a"])
