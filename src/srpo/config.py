@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from srpo.config_base import NotNegative, Positive, Section
+from srpo.config_base import MOST, NotNegative, Positive, Section
 from srpo.config_run import (
     BudgetConfig,
     CheckpointConfig,
@@ -22,6 +22,8 @@ from srpo.config_run import (
 from srpo.config_verifier import VerifierConfig
 
 LearningRate = Annotated[float, Field(ge=0, le=10)]
+Weight = Annotated[float, Field(ge=0, le=1e9)]  # relative to others beside it
+LEAST_SHARE = 1e-6  # of a set among all of a stage: a smaller one is a slip of the pen
 Algorithm = Literal["srpo", "grpo", "r1-zero", "dapo", "dr-grpo"]
 
 
@@ -35,7 +37,9 @@ class ModelConfig(Section):
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="auto: a GPU if there is one"
     )
-    threads: NotNegative = Field(0, description="CPU threads for the model; 0: measured default")
+    threads: int = Field(
+        0, ge=0, le=1024, description="CPU threads for the model; 0: measured default"
+    )
     micro_batch_tokens: Positive = Field(
         1024, description="tokens that go through the model at once in training; more on a GPU"
     )
@@ -44,7 +48,10 @@ class ModelConfig(Section):
     )
     sampler_rows: Positive = Field(512, description="completions that are drawn side by side")
     sampler_cache_gib: float = Field(
-        4.0, gt=0, description="memory for keys and values of vllm (own takes what it needs)"
+        4.0,
+        gt=0,
+        le=1e6,
+        description="memory for keys and values of vllm (own takes what it needs)",
     )
     lora_rank: NotNegative = Field(
         0, description="train adapters of this rank beside frozen weights (LoRA); 0: all weights"
@@ -81,7 +88,7 @@ class SetConfig(Section):
         None, description="generate embedded problems of this domain instead of reading files"
     )
     count: NotNegative = Field(0, description="how many problems to generate for training")
-    level_weights: tuple[Annotated[float, Field(ge=0)], ...] = Field(
+    level_weights: tuple[Weight, ...] = Field(
         (), description="relative number of generated problems by level; empty: equal"
     )
     holdout: NotNegative = Field(
@@ -140,7 +147,7 @@ class StageConfig(Section):
     """One stage of the run. `[every_stage]` in the file sets what all stages start from."""
 
     name: str = Field(description="shown in the live view, the ledger and the report")
-    sets: dict[str, Annotated[float, Field(ge=0)]] = Field(
+    sets: dict[str, Weight] = Field(
         description="problem set -> its share of each step's problems (relative weights)"
     )
     steps: Positive | None = Field(None, description="the stage ends after this many steps")
@@ -149,7 +156,7 @@ class StageConfig(Section):
         None, description="the stage ends when the smoothed reward has not risen for so many steps"
     )
     problems_per_step: Positive = Field(32, description="groups in a step (P)")
-    group_size: int = Field(8, ge=2, description="rollouts of a problem (G); at least 2")
+    group_size: int = Field(8, ge=2, le=MOST, description="rollouts of a problem (G); at least 2")
     max_prompt_tokens: Positive = Field(512, description="a longer prompt is an error at the start")
     max_completion_tokens: Positive = Field(1024, description="a longer completion is truncated")
     temperature: float = Field(1.0, gt=0, description="of sampling")
@@ -165,6 +172,12 @@ class StageConfig(Section):
             raise ValueError("a stage without problems: sets is empty")
         if not sum(self.sets.values()):
             raise ValueError("the weights of sets sum to zero; give at least one set some weight")
+        for name, weight in self.sets.items():
+            if 0 < weight < LEAST_SHARE * sum(self.sets.values()):
+                raise ValueError(
+                    f"sets gives {name} {weight:g}, less than a millionth of all weights; give it "
+                    "more, or 0"
+                )
         if self.reward.overlong_buffer_tokens > self.max_completion_tokens:
             raise ValueError(
                 f"reward.overlong_buffer_tokens is {self.reward.overlong_buffer_tokens}, more than "
@@ -293,7 +306,7 @@ class Config(Section):
     mix_stages: bool = Field(
         False, description="one stage, the last, with the steps of all: mixed from the start"
     )
-    seed: NotNegative = Field(1, description="every random draw of the run derives from it")
+    seed: int = Field(1, ge=0, description="every random draw of the run derives from it")
     model: ModelConfig = ModelConfig()
     prompt: PromptConfig = PromptConfig()
     sets: dict[str, SetConfig] = Field(description="the problem sets, by name")

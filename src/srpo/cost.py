@@ -18,6 +18,8 @@ from srpo.plan import StageOutline, most_of
 from srpo.rundir import RunDirectory
 
 TERA = 1e12
+LEAST = 0.0001  # of whatever is assumed: less is a slip of the pen
+MOST_GIB = MOST_TFLOPS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +39,16 @@ class Assumptions:
     length_share: float = 1.0  # mean length of a completion, as a share of the longest allowed
 
     def __post_init__(self) -> None:
-        for flag, value in (("--memory", self.device_gib), ("--peak-tflops", self.peak_tflops)):
-            if not 0 < value < math.inf:
-                raise ConfigError(f"{flag} {value:g}: give a number above 0")
-        for flag, value in (
-            ("--training-share", self.training_share),
-            ("--sampling-share", self.sampling_share),
-            ("--length-share", self.length_share),
+        for flag, value, most in (
+            ("--memory", self.device_gib, MOST_GIB),
+            ("--peak-tflops", self.peak_tflops, MOST_TFLOPS),
+            ("--training-share", self.training_share, 1),
+            ("--sampling-share", self.sampling_share, 1),
+            ("--length-share", self.length_share, 1),
         ):
-            if not 0 < value <= 1:
-                raise ConfigError(f"{flag} {value:g}: give a share above 0, at most 1")
+            if not LEAST <= value <= most:
+                what = "share" if most == 1 else "number"
+                raise ConfigError(f"{flag} {value:g}: give a {what} from {LEAST:g} to {most:,}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,9 +157,13 @@ def fitting_tokens(config: Config, shape: ModelShape, memory_bytes: int) -> int:
         ("a smaller every_stage.max_completion_tokens", True),
     )
     raise ConfigError(
-        f"this needs {needed / GIB:.1f} GiB, and there are {memory_bytes / GIB:.1f}: try "
+        f"this needs {_told(needed)}, and there are {_told(memory_bytes)}: try "
         + ", ".join(name for name, is_open in savings if is_open)
     )
+
+
+def _told(size_bytes: int) -> str:
+    return f"{size_bytes / GIB:.1f} GiB" if size_bytes >= GIB else f"{size_bytes / 2**20:.1f} MiB"
 
 
 def shape_of(name: str) -> ModelShape:

@@ -118,11 +118,14 @@ def test_seven_billion_weights_and_a_billion_tokens_take_69_hours() -> None:
     [
         ("device_gib", 0.0), ("peak_tflops", -1.0), ("peak_tflops", math.nan),
         ("peak_tflops", math.inf), ("training_share", 1.5), ("sampling_share", 0.0),
-        ("length_share", math.nan),
+        ("length_share", math.nan), ("device_gib", 1e308), ("peak_tflops", 1e-300),
+        ("training_share", 1e-320),
     ],
 )  # fmt: skip
 def test_numbers_that_no_device_has_are_refused(name: str, value: float) -> None:
-    with pytest.raises(ConfigError, match="above 0"):
+    with pytest.raises(
+        ConfigError, match=r"give a (share from 0.0001 to 1|number from .*000,000)$"
+    ):
         Assumptions(**{name: value})
 
 

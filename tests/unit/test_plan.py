@@ -145,9 +145,15 @@ def test_the_most_tokens_that_fit_are_found_or_what_would_help_is_said(tmp_path:
         assert fitting_tokens(config, SHAPE, room - 1) == tokens // 2
     with pytest.raises(ConfigError) as caught:
         fitting_tokens(config, SHAPE, 10**6)
+    # 16 bytes a weight, two copies of 98,304 joined ones, and a gradient of 1000 x 64 embeddings,
+    # all in float32; 536 tokens of 4 x 1152 activations, and of 1000 logits, twice: 31,209,984
     assert str(caught.value).startswith(
-        "this needs 0.0 GiB, and there are 0.0: try model.gradient_"
+        "this needs 29.8 MiB, and there are 1.0 MiB: try model.gradient_"
     )
+    # 1,000,512 tokens of activations, and 2^25 logits at once
+    huge = config_of(tmp_path, stage={"max_completion_tokens": 10**6})
+    with pytest.raises(ConfigError, match=r"needs 17\.3 GiB, and there are 1\.0 GiB: try"):
+        fitting_tokens(huge, SHAPE, 2**30)
     assert "optimizer.moments=8bit" in str(caught.value)
 
 
