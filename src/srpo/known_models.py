@@ -49,6 +49,9 @@ KNOWN = {
     "Qwen/Qwen2.5-14B": Qwen2Sizes(5120, 48, 40, 8, 13_824, 152_064, tied=False),
     "Qwen/Qwen2.5-32B": Qwen2Sizes(5120, 64, 40, 8, 27_648, 152_064, tied=False),
 }
+# Prompt and completion at most, as their model cards say; the Instruct forms have the shorter one.
+CONTEXT_TOKENS = 32_768
+LONGER_CONTEXTS = {f"Qwen/Qwen2.5-{size}": 131_072 for size in ("7B", "14B", "32B")}
 
 
 def known_shape(name: str) -> ModelShape | None:
@@ -61,6 +64,21 @@ def known_shape(name: str) -> ModelShape | None:
     """
     sizes = KNOWN.get(name.removesuffix("-Instruct"))
     return sizes.shape() if sizes else None
+
+
+def context_for_planning(name: str) -> int | None:
+    """The most tokens, prompt and completion, that a model is made for; None: no limit is known.
+
+    Read where `shape_for_planning` reads the shape. Raises `ModelError` as that does.
+    """
+    from srpo.engines.local.model_config import read_context
+
+    try:
+        return read_context(name)
+    except ModelError:
+        if known_shape(name) is None:
+            raise
+        return LONGER_CONTEXTS.get(name, CONTEXT_TOKENS)
 
 
 def shape_for_planning(name: str) -> tuple[ModelShape, str]:

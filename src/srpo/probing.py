@@ -69,7 +69,18 @@ def probe(config: Config, sets: ProblemSets, draw: Draw) -> list[Probed]:
     return probed
 
 
-def facts_of_probe(probed: Sequence[Probed], stops: str) -> dict[str, object]:
+def check_rates(config: Config) -> None:
+    """Raise `ConfigError` if no stage would change a weight."""
+    if not any(stage.learning_rate for stage in config.stage):
+        raise ConfigError(
+            "learning_rate is 0 in every stage, so that nothing can be learned; set "
+            "every_stage.learning_rate above 0"
+        )
+
+
+def facts_of_probe(
+    probed: Sequence[Probed], stops: str, *, opens_thinking: bool = False
+) -> dict[str, object]:
     """What environment.json keeps of it: tokens by domain, and what was said.
 
     Raises `ConfigError` as `findings` does.
@@ -78,17 +89,20 @@ def facts_of_probe(probed: Sequence[Probed], stops: str) -> dict[str, object]:
     for group in (group for each in probed for group in each.groups):
         domain = group.problem.domain
         tokens[domain] = tokens.get(domain, 0) + group.num_tokens
-    return {"tokens": tokens, "said": list(findings(probed, stops))}
+    return {"tokens": tokens, "said": list(findings(probed, stops, opens_thinking=opens_thinking))}
 
 
-def findings(probed: Sequence[Probed], stops: str) -> Iterator[str]:
-    """A sentence on each set, and one on each thing to change. `stops`: tokens that end an answer.
+def findings(
+    probed: Sequence[Probed], stops: str, *, opens_thinking: bool = False
+) -> Iterator[str]:
+    """A sentence on each set, and one on each thing to change.
 
-    Raises `ConfigError` if not one group of any set had a signal.
+    `stops`: tokens that end an answer; `opens_thinking`: prompts end with <think>. Raises
+    `ConfigError` if not one group of any set had a signal.
     """
     for each in probed:
         yield _summary(each)
-    warned = [text for each in probed for text in _warnings(each, stops)]
+    warned = [text for each in probed for text in _warnings(each, stops, opens_thinking)]
     if probed and not any(group.has_signal for each in probed for group in each.groups):
         raise ConfigError(
             f"{_refusal(probed)}; {' '.join(warned) or 'more or other problems may help.'} "
@@ -125,7 +139,7 @@ def _refusal(probed: Sequence[Probed]) -> str:
     )
 
 
-def _warnings(each: Probed, stops: str) -> Iterator[str]:
+def _warnings(each: Probed, stops: str, opens_thinking: bool) -> Iterator[str]:
     """What to change, with the share that says so."""
     part, groups = each.part, each.groups
     counts = count_verdicts(groups)
@@ -142,10 +156,16 @@ def _warnings(each: Probed, stops: str) -> Iterator[str]:
                if share[Verdict.TRUNCATED] > MANY else ".")
         )  # fmt: skip
     if share[Verdict.BAD_FORMAT] > MANY:
+        why = (
+            "prompts end with <think>, and completions do not close it once; take a chat template "
+            'that opens none, or set prompt.template to "plain".'
+            if opens_thinking
+            else 'the model does not know the format; set prompt.template to "r1-zero" or '
+            'prompt.thinking to "optional".'
+        )
         yield (
             f"{part.set_name}: {share[Verdict.BAD_FORMAT]:.0%} of the completions are badly "
-            'formed: the model does not know the format; set prompt.template to "r1-zero" or '
-            'prompt.thinking to "optional".'
+            f"formed: {why}"
         )
     if share[Verdict.NO_ANSWER] > MANY:
         where = "\\boxed{}" if part.problems[0].domain == "math" else "a ```python block"

@@ -97,26 +97,67 @@ def load_sets(
     return ProblemSets(train, test, validation, tuple(dict.fromkeys(notes)))
 
 
-def check_prompts(config: Config, sets: ProblemSets, prompter: Prompter) -> None:
-    """Raise `ConfigError` if a prompt is longer than a stage that uses its set allows."""
-    lengths = {
-        name: [(len(prompter.prompt_of(p)), p) for p in sets.of_set(name)] for name in sets.train
-    }
+def room_for_prompts(config: Config, number: int, context_tokens: int) -> int:
+    """The most tokens of a prompt of stage `number` (from 1) that the model's context has room for.
+
+    Completions may take all that they are allowed, after the start of an own answer if
+    `reuse.prefixes` is set. Raises `ConfigError` if they leave no room.
+    """
+    stage = config.stage[number - 1]
+    begun = max(s.max_completion_tokens for s in config.stage) if config.reuse.prefixes else 0
+    room = context_tokens - stage.max_completion_tokens - begun
+    if room < 1:
+        more = f" and reuse.prefixes up to {begun} before it" if begun else ""
+        raise ConfigError(
+            f"stage.{number}.max_completion_tokens is {stage.max_completion_tokens}{more}, and the "
+            f"model is made for {context_tokens} tokens, its prompt among them "
+            "(max_position_embeddings of its config); lower it, or take another model"
+        )
+    return room
+
+
+def check_prompts(
+    config: Config, sets: ProblemSets, prompter: Prompter, context_tokens: int | None = None
+) -> None:
+    """Raise `ConfigError` if a prompt is longer than a stage that uses its set allows.
+
+    Or if it and a completion are together longer than the model's context, if that is given.
+    Held-out problems are answered as in the last stage.
+    """
+    lengths = {name: _lengths(sets.of_set(name), prompter) for name in sets.train}
+    evaluated = (*sets.held_out("test"), *sets.held_out("validation"))
     for number, stage in enumerate(config.stage, start=1):
-        over = [
-            (length, problem)
-            for name in stage.sets
-            for length, problem in lengths.get(name, [])
-            if length > stage.max_prompt_tokens
-        ]
-        if over:
-            length, problem = max(over, key=lambda item: item[0])
-            shown = problem.name or problem.id
-            raise ConfigError(
-                f"stage.{number}.max_prompt_tokens is {stage.max_prompt_tokens}, and {len(over)} "
-                f"prompts are longer (problem {shown}: {length} tokens); raise it, or take these "
-                "problems out"
-            )
+        found = [each for name in stage.sets for each in lengths.get(name, [])]
+        _refuse_longer(
+            found, stage.max_prompt_tokens, f"stage.{number}.max_prompt_tokens", "raise it"
+        )
+        if context_tokens is None:
+            continue
+        if number == len(config.stage) and config.evaluation.samples:
+            found += _lengths(evaluated, prompter)
+        _refuse_longer(
+            found,
+            room_for_prompts(config, number, context_tokens),
+            f"the room that stage.{number}.max_completion_tokens ({stage.max_completion_tokens}) "
+            f"leaves for a prompt in the model's context of {context_tokens} tokens",
+            "lower max_completion_tokens",
+        )
+
+
+def _lengths(problems: Iterable[Problem], prompter: Prompter) -> list[tuple[int, Problem]]:
+    """Problems with the tokens of their prompts."""
+    return [(len(prompter.prompt_of(problem)), problem) for problem in problems]
+
+
+def _refuse_longer(found: Iterable[tuple[int, Problem]], most: int, what: str, remedy: str) -> None:
+    """Raise `ConfigError` if a prompt has more tokens than `most`."""
+    over = {problem.id: (length, problem) for length, problem in found if length > most}
+    if over:
+        length, problem = max(over.values(), key=lambda item: item[0])
+        raise ConfigError(
+            f"{what} is {most}, and {len(over)} prompts are longer (problem "
+            f"{problem.name or problem.id}: {length} tokens); {remedy}, or take these problems out"
+        )
 
 
 def check_scorers(sets: ProblemSets, problem_with: Callable[[list[Problem]], str | None]) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from srpo.config import PromptConfig
@@ -19,6 +20,9 @@ R1_ZERO = (
 )
 # Tokens that end an assistant's turn in chat templates, beside the tokenizer's own EOS.
 TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|end|>")
+ANY_QUESTION = "What is 1 + 1?"  # to see what a template makes of one; some fail on an empty one
+NO_THINKING = re.compile(r"<think>\s*</think>\s*\Z")
+MEND_TEMPLATE = 'mend it (chat_template), or set prompt.template to "r1-zero" or "plain"'
 
 
 def question_of(problem: Problem, config: PromptConfig) -> str:
@@ -31,10 +35,19 @@ def question_of(problem: Problem, config: PromptConfig) -> str:
 class Prompter:
     """Prompts and texts under one tokenizer and one template. Same problem, same prompt."""
 
-    def __init__(self, tokenizer: Any, config: PromptConfig, stop_ids: Sequence[int] = ()) -> None:
+    def __init__(
+        self,
+        tokenizer: Any,
+        config: PromptConfig,
+        stop_ids: Sequence[int] = (),
+        pad_ids: Sequence[int] = (),
+    ) -> None:
         """`tokenizer` is a fast tokenizer of transformers; `stop_ids` end an answer as well.
 
-        Raises `ConfigError` if the chat template is asked for and the tokenizer has none.
+        Ids that the tokenizer does not have end nothing. `pad_ids` are what the model's configs
+        name for padding: only told of. Raises `ConfigError` if the chat template is asked for and
+        the tokenizer has none, if it fails or leaves the question out, or if it closes a thinking
+        that is required.
         """
         if config.template == "chat" and not tokenizer.chat_template:
             raise ConfigError(
@@ -43,11 +56,18 @@ class Prompter:
             )
         self._tokenizer = tokenizer
         self._config = config
+        self._known_ids = frozenset(tokenizer.get_vocab().values())
         own = self._stop_ids()
-        self.stop_ids = tuple(dict.fromkeys((*own, *stop_ids)))
-        self.notes = self._notes(own)  # what a person should know of the tokenizer
+        known = (token for token in stop_ids if token in self._known_ids)
+        self.stop_ids = tuple(dict.fromkeys((*own, *known)))
+        prompt = self._any_prompt()
         # True if prompts already open <think>, so that completions begin inside the thinking
-        self.opens_thinking = self._wrap("").rstrip().endswith("<think>")
+        self.opens_thinking = prompt.endswith("<think>")
+        self.notes = (  # what a person should know of the tokenizer
+            *self._said_of_stops(own, stop_ids),
+            *self._said_of_padding(pad_ids),
+            *self._said_of_thinking(prompt),
+        )
 
     def text_of(self, problem: Problem) -> str:
         """The whole prompt as text."""
@@ -83,20 +103,86 @@ class Prompter:
         if self._config.template == "r1-zero":
             return R1_ZERO.format(question=question)
         messages = [{"role": "user", "content": question}]
-        text: str = self._tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=True
-        )
+        try:
+            text: str = self._tokenizer.apply_chat_template(
+                messages, tokenize=False, add_generation_prompt=True
+            )
+        except Exception as error:  # noqa: BLE001 - a template is a program; it may raise anything
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            raise ConfigError(
+                f"the tokenizer's chat template fails: {reason}; {MEND_TEMPLATE}"
+            ) from None
         return text
 
-    def _notes(self, own: Sequence[int]) -> tuple[str, ...]:
-        named = self._tokenizer.convert_ids_to_tokens
+    def _any_prompt(self) -> str:
+        """A prompt, without white space at its end. Raises `ConfigError` if it is none."""
+        text = self._wrap(ANY_QUESTION).rstrip()
+        if not text:
+            raise ConfigError(f"the tokenizer's chat template writes nothing; {MEND_TEMPLATE}")
+        if ANY_QUESTION not in text:
+            raise ConfigError(
+                f"the tokenizer's chat template leaves out what the user says; {MEND_TEMPLATE}"
+            )
+        return text
+
+    def _said_of_stops(self, own: Sequence[int], stop_ids: Sequence[int]) -> Iterator[str]:
         more = [token for token in self.stop_ids if token not in own]
-        if not more:
-            return ()
-        return (
-            f"the tokenizer ends an answer with {' or '.join(named(list(own)))}, the model's "
-            f"config with {' or '.join(named(more))}: either one ends it here",
+        if more:
+            yield (
+                f"the tokenizer ends an answer with {self._named(own)}, the model's config with "
+                f"{self._named(more)}: either one ends it here"
+            )
+        unknown = [token for token in dict.fromkeys(stop_ids) if token not in self._known_ids]
+        if unknown:
+            yield (
+                f"the model's config ends an answer with {self._named(unknown)} (eos_token_id), "
+                "which the tokenizer does not have: ignored here"
+            )
+
+    def _said_of_padding(self, pad_ids: Sequence[int]) -> Iterator[str]:
+        """Traps of other trainers, which leave out of the loss whatever has the pad token's id."""
+        own = self._tokenizer.pad_token_id
+        others = [token for token in dict.fromkeys(pad_ids) if token != own]
+        if own is None:
+            said = "the tokenizer has no pad token"
+        elif others:
+            config = self._named(others)
+            said = f"the tokenizer pads with {self._named([own])}, the model's config with {config}"
+        elif own in self.stop_ids:
+            said = f"{self._named([own])} ends an answer and is the pad token too"
+        else:
+            return
+        yield (
+            f"{said}: nothing to change, since padding is known by its place here, never trained "
+            "on, and the end of an answer always is"
         )
+
+    def _said_of_thinking(self, prompt: str) -> Iterator[str]:
+        """Raises `ConfigError` if the prompt leaves no room for the thinking that is required."""
+        if self._config.template == "chat" and self.opens_thinking:
+            yield (
+                "the chat template opens <think> itself: a completion begins inside the thinking, "
+                "and its answer is what comes after </think>"
+            )
+        if not NO_THINKING.search(prompt):
+            return
+        if self._config.thinking == "required":
+            raise ConfigError(
+                'prompt.thinking is "required", and the chat template ends the thinking before a '
+                "completion begins (<think></think>), so that none can be well formed; set "
+                'prompt.thinking to "optional", or take a template that leaves it open'
+            )
+        yield (
+            "the chat template ends the thinking before a completion begins (<think></think>): "
+            "the model answers without it; take a template that leaves it open if it should think"
+        )
+
+    def _named(self, tokens: Sequence[int]) -> str:
+        known = self._known_ids
+        names = (
+            self._tokenizer.convert_ids_to_tokens(t) if t in known else f"token {t}" for t in tokens
+        )
+        return " or ".join(names)
 
     def _stop_ids(self) -> tuple[int, ...]:
         ids = [self._tokenizer.eos_token_id]

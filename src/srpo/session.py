@@ -18,10 +18,10 @@ from srpo.checkpoints import RunState
 from srpo.config import Config, StageConfig
 from srpo.drafts import DraftStore
 from srpo.engines import Engine, ModelOpener
-from srpo.errors import RunDirectoryError
+from srpo.errors import ConfigError, RunDirectoryError
 from srpo.history import Ledger, check_same_problems
 from srpo.prefixes import OwnAnswers
-from srpo.probing import Part, Probed, facts_of_probe, probe
+from srpo.probing import Part, check_rates, facts_of_probe, probe
 from srpo.problem_sets import ProblemSets, check_prompts, check_sandbox, check_scorers, load_sets
 from srpo.prompts import Prompter
 from srpo.rewards import Grader
@@ -173,6 +173,9 @@ def _open_session(
     open_model: ModelOpener,
     grader: Grader,
 ) -> Session:
+    is_new = not RunDirectory(root).config.exists()
+    if is_new:
+        check_rates(config)
     watcher.phase("reading problems")
     sets = load_sets(config, grader.math.check_gold)
     check_sandbox(config, sets)
@@ -185,14 +188,13 @@ def _open_session(
     isolation = grader.describe() if sets.has_code else ""
     watcher.phase("loading the model")
     model = open_model(config, RunDirectory(root).checkpoints)
-    prompter = Prompter(model.tokenizer, config.prompt, model.stop_ids)
-    check_prompts(config, sets, prompter)
+    prompter = Prompter(model.tokenizer, config.prompt, model.stop_ids, model.pad_ids)
+    check_prompts(config, sets, prompter, model.context_tokens if is_new else None)
     # one more than is kept, while the newest is being written
     check_space(root, model.checkpoint_bytes * (config.checkpoint.keep_last + 1))
     facts: dict[str, object] = {"problems": sets.digests(), **model.facts}
-    if not RunDirectory(root).config.exists():
-        probed = _probe(config, sets, prompter, model.engine, grader, watcher)
-        facts["probe"] = facts_of_probe(probed, prompter.describe_stops())
+    if is_new:
+        facts["probe"] = _probe(config, sets, prompter, model.engine, grader, watcher)
     run = make_run(_environment(facts))
     if history is not None:
         run.write_history(history)
@@ -228,8 +230,11 @@ def _probe(
     engine: Engine,
     grader: Grader,
     watcher: Watcher,
-) -> list[Probed]:
-    """Groups drawn and graded as the first step of their stage would do it."""
+) -> dict[str, object]:
+    """What environment.json keeps of groups drawn and graded as in the first step of their stage.
+
+    Raises `ConfigError` if nothing could be learned.
+    """
 
     def draw(part: Part, seed: int) -> list[Group]:
         stage = part.stage
@@ -238,7 +243,15 @@ def _probe(
         groups = sample_groups(engine, prompter, part.problems, stage.group_size, how, 0)
         return _grade(grader, prompter, config, groups, stage)
 
-    return probe(config, sets, draw)
+    probed = probe(config, sets, draw)
+    try:
+        return facts_of_probe(
+            probed, prompter.describe_stops(), opens_thinking=prompter.opens_thinking
+        )
+    except ConfigError:  # what the tokenizer brings about may be why
+        for note in prompter.notes:
+            watcher.note(note)
+        raise
 
 
 def _grade(

@@ -147,6 +147,8 @@ def test_no_such_files(srpo: Callable[..., Outcome]) -> None:
         ("seed=-1", ["srpo: --set seed=-1: "]),
         ("verifier.strength=foo", ["srpo: --set verifier.strength=foo: ", "namespaces"]),
         ("every_stage.max_prompt_tokens=3", ["max_prompt_tokens", "longer"]),
+        ("every_stage.max_completion_tokens=512", ["made for 512 tokens", "lower it"]),
+        ("every_stage.learning_rate=0", ["nothing can be learned"]),
         ("prompt.template=chatty", ["prompt.template", "chat"]),
         ("model.name=./nowhere", ["./nowhere", "no such folder"]),
         ("model.sampler=vllm", ["vllm", "not installed", "docs/vllm.md"]),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from srpo import train
+from srpo.config import Config
+from srpo.engines import OpenModel
 from srpo.errors import ConfigError, FaultError
 from srpo.history import Ledger
 from srpo.rundir import RunDirectory
@@ -42,6 +45,34 @@ def test_a_run_is_probed_told_of_and_billed(tmp_path: Path) -> None:
 def test_a_run_that_can_learn_nothing_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="nothing can be learned here"):
         train(config_of(tmp_path, **PROBE), tmp_path / "r", open_model=opener([WRONG]))
+    assert not (tmp_path / "r").exists()
+
+
+def test_what_the_tokenizer_brings_about_is_told_of_a_refused_run_too(tmp_path: Path) -> None:
+    notes = Notes()
+
+    def open_model(config: Config, folder: Path) -> OpenModel:
+        return replace(opener([WRONG])(config, folder), stop_ids=(-1,))
+
+    with pytest.raises(ConfigError, match="nothing can be learned here"):
+        train(config_of(tmp_path, **PROBE), tmp_path / "r", open_model=open_model, watcher=notes)
+    assert [note for note in notes.notes if "token -1" in note]
+
+
+def test_a_run_that_would_change_no_weight_does_not_begin(tmp_path: Path) -> None:
+    still = config_of(tmp_path, stage={"epochs": 1, "learning_rate": 0.0})
+    with pytest.raises(ConfigError, match="learning_rate is 0 in every stage"):
+        train(still, tmp_path / "r", open_model=opener([RIGHT, WRONG]))
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_run_beyond_the_context_of_its_model_does_not_begin(tmp_path: Path) -> None:
+    def open_model(config: Config, folder: Path) -> OpenModel:
+        return replace(opener([RIGHT, WRONG])(config, folder), context_tokens=30)
+
+    config = config_of(tmp_path, stage={"epochs": 1, "max_completion_tokens": 30})
+    with pytest.raises(ConfigError, match="the model is made for 30 tokens, its prompt among them"):
+        train(config, tmp_path / "r", open_model=open_model)
     assert not (tmp_path / "r").exists()
 
 

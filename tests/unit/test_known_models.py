@@ -10,7 +10,7 @@ import torch
 from transformers import AutoModelForCausalLM, Qwen2Config
 
 from srpo.errors import ModelError
-from srpo.known_models import KNOWN, known_shape, shape_for_planning
+from srpo.known_models import KNOWN, context_for_planning, known_shape, shape_for_planning
 from srpo.memory import shape_of
 
 # as their model cards say, in billions, to the million
@@ -44,6 +44,21 @@ def test_the_table_is_asked_only_where_no_config_can_be_read(tmp_path: Path) -> 
     for unknown in ("Qwen/Qwen2.5-8B", "./Qwen2.5-7B", str(tmp_path)):
         with pytest.raises(ModelError):
             shape_for_planning(unknown)
+        with pytest.raises(ModelError):
+            context_for_planning(unknown)
+
+
+@pytest.mark.parametrize(
+    ("name", "tokens"),
+    [
+        ("embedded", 512),
+        ("Qwen/Qwen2.5-0.5B", 32_768),
+        ("Qwen/Qwen2.5-32B", 131_072),
+        ("Qwen/Qwen2.5-32B-Instruct", 32_768),
+    ],
+)
+def test_the_context_is_that_of_the_config_or_of_the_model_card(name: str, tokens: int) -> None:
+    assert context_for_planning(name) == tokens
 
 
 def test_a_folder_of_a_models_name_is_read_and_not_looked_up(

@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
 from srpo.config_files import load_config, parse_set, settings_of
+from srpo.errors import ConfigError
 from srpo.insight.plan_view import Question, print_plan
 
 
@@ -49,6 +51,25 @@ def test_a_stage_that_ends_within_its_first_epoch_is_said_to_resample_nothing() 
     said = "stage 1 ends within its first epoch of 4 steps: nothing is resampled in it"
     assert said in printed("stage.1.steps=3")
     assert "resampled" not in printed("stage.1.steps=3", "selection.rule=uniform")
+
+
+def test_a_plan_beyond_the_context_of_the_model_is_said_or_refused() -> None:
+    # the bundled model is made for 512 tokens, and prompts may have 64
+    assert "made for 512" not in printed("every_stage.max_completion_tokens=448")
+    said = "stage 2 can have prompts of 62 tokens at most, not 64: the model is made for 512"
+    assert said in printed("stage.2.max_completion_tokens=450")
+    with pytest.raises(ConfigError, match=r"stage\.1\.max_completion_tokens is 512, and the model"):
+        printed("stage.1.max_completion_tokens=512")
+    # own answers of up to 256 tokens may come before those of up to 256
+    assert "of 1 tokens at most" not in printed("every_stage.max_completion_tokens=256")
+    with pytest.raises(ConfigError, match=r"is 256 and reuse\.prefixes up to 256 before it, and"):
+        printed("every_stage.max_completion_tokens=256", "reuse.prefixes=true")
+
+
+def test_a_plan_that_changes_no_weight_is_refused() -> None:
+    assert "stage" in printed("stage.1.learning_rate=0")
+    with pytest.raises(ConfigError, match=r"learning_rate is 0 in every stage, .* set every_stage"):
+        printed("every_stage.learning_rate=0")
 
 
 def test_measured_rates_take_the_place_of_assumed_ones(tmp_path: Path) -> None:

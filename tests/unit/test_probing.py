@@ -83,6 +83,15 @@ def test_a_trap_is_named_with_its_share_and_what_to_change(
     assert said(config, groups)[1:] == [warning]
 
 
+def test_prompts_that_open_the_thinking_are_named_where_the_form_is_bad(config: Config) -> None:
+    bad = probed(config, [[RIGHT, FORM], [FORM, FORM]])
+    *_, warning = findings(bad, STOPS, opens_thinking=True)
+    assert warning.startswith(
+        "math: 75% of the completions are badly formed: prompts end with <think>, and completions "
+        "do not close it once; "
+    )
+
+
 @pytest.mark.parametrize(
     ("verdicts", "because"),
     [

@@ -6,11 +6,15 @@ import json
 from pathlib import Path
 
 import pytest
+from transformers import AutoTokenizer
 
-from srpo.config import Config, SetConfig
+from srpo.config import Config, PromptConfig, SetConfig
+from srpo.embedded import MODEL_DIR
 from srpo.errors import ConfigError
-from srpo.problem_sets import ProblemSets, load_sets
+from srpo.problem_sets import ProblemSets, check_prompts, load_sets
+from srpo.prompts import Prompter
 from srpo.types import Problem
+from tests.factories import math_problem
 from tests.short_runs import config_of, problem_file
 
 
@@ -69,3 +73,37 @@ def test_the_digest_of_a_set_tells_what_its_problems_are_for(tmp_path: Path) -> 
     held = load_sets(two_sets(tmp_path, {"holdout": 1}, {"validation": 1})).digests()
     assert len({plain["a"], held["a"], held["b"]}) == 3
     assert load_sets(two_sets(tmp_path, {}, {})).digests() == plain
+
+
+def test_prompt_and_completion_must_fit_in_the_context_of_the_model(tmp_path: Path) -> None:
+    stages = [
+        {"name": "long", "sets": {"a": 1}, "steps": 1, "max_completion_tokens": 100},
+        {"name": "last", "sets": {"a": 1}, "steps": 1, "max_completion_tokens": 50},
+    ]
+    config = config_of(tmp_path, sets={"a": {"files": ["a"]}}, stage={"sets": {"a": 1}})
+    config = Config.model_validate(
+        {**config.model_dump(), "stage": stages, "evaluation": {"samples": 1}}
+    )
+    prompter = Prompter(AutoTokenizer.from_pretrained(MODEL_DIR), PromptConfig(template="plain"))
+    of_10, of_30, of_90 = (math_problem("7" * n, id=f"m{n}") for n in (10, 30, 90))
+    assert [len(prompter.prompt_of(p)) for p in (of_10, of_30, of_90)] == [10, 30, 90]
+
+    def check(train: Problem, test: Problem, context: int | None) -> None:
+        # of b, which the first stage does not draw from, only the test problem is answered
+        sets = ProblemSets({"a": [train], "b": []}, {"a": [], "b": [test]}, {"a": [], "b": []}, ())
+        check_prompts(config, sets, prompter, context)
+
+    check(of_10, of_30, 110)  # 10 + 100, 30 + 50
+    check(of_10, of_90, 140)
+    check(of_90, of_90, None)
+    with pytest.raises(ConfigError) as caught:
+        check(of_10, of_30, 109)
+    assert str(caught.value) == (
+        "the room that stage.1.max_completion_tokens (100) leaves for a prompt in the model's "
+        "context of 109 tokens is 9, and 1 prompts are longer (problem m10: 10 tokens); lower "
+        "max_completion_tokens, or take these problems out"
+    )
+    with pytest.raises(ConfigError, match=r"stage\.2\..*of 139 tokens is 89, .* m90: 90 tokens"):
+        check(of_10, of_90, 139)
+    with pytest.raises(ConfigError, match=r"stage\.1\.max_completion_tokens is 100, and the model"):
+        check(of_10, of_30, 100)

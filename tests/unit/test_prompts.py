@@ -84,6 +84,59 @@ def test_chat_without_a_template_says_what_to_set(bare: Any) -> None:
         prompter(bare, "chat")
 
 
+@pytest.mark.parametrize(
+    ("template", "reason"),
+    [
+        ("{{ raise_exception('no\\nsystem') }}", "fails: no; mend it"),
+        ("{% for m in messages %}{{ m }", "fails: unexpected '}'; mend it"),
+        ("{{ messages[0]['content'] + 1 }}", "fails: can only concatenate str"),
+        ("{# nothing #} ", "writes nothing; mend it"),
+        # as of a model that takes pictures: the content is a list of parts
+        ("<user>{% for part in messages[0]['content'] %}{{ part.text }}{% endfor %}<assistant>",
+         "leaves out what the user says; mend it"),
+    ],
+)  # fmt: skip
+def test_a_chat_template_that_makes_no_prompt_is_refused_with_its_reason(
+    tokenizer: Any, template: str, reason: str
+) -> None:
+    broken = copy.deepcopy(tokenizer)
+    broken.chat_template = template
+    with pytest.raises(ConfigError) as caught:
+        prompter(broken, "chat")
+    assert str(caught.value).startswith(f"the tokenizer's chat template {reason}")
+    assert str(caught.value).endswith('or set prompt.template to "r1-zero" or "plain"')
+    assert "\n" not in str(caught.value)
+    assert prompter(broken, "plain").notes == ()
+
+
+def test_a_chat_template_may_refuse_an_empty_question(tokenizer: Any) -> None:
+    strict = copy.deepcopy(tokenizer)
+    strict.chat_template = (
+        "{% if not messages[0]['content'] %}{{ raise_exception('empty') }}{% endif %}"
+        "Q: {{ messages[0]['content'] }} A: <think>"
+    )
+    chat = prompter(strict, "chat")
+    assert chat.opens_thinking
+    assert chat.text_of(math_problem("2 + 2?")) == "Q: 2 + 2? A: <think>"
+
+
+def test_what_a_chat_template_does_with_the_thinking_is_said(tokenizer: Any) -> None:
+    other = copy.deepcopy(tokenizer)
+    assert prompter(other, "chat").notes == ()
+    other.chat_template = tokenizer.chat_template + "<think>\n"
+    assert prompter(other, "chat", thinking="required").notes == (
+        "the chat template opens <think> itself: a completion begins inside the thinking, and its "
+        "answer is what comes after </think>",
+    )
+    other.chat_template = tokenizer.chat_template + "<think>\n\n</think>\n\n"  # as Qwen3's may
+    assert not prompter(other, "chat").opens_thinking
+    (said,) = prompter(other, "chat").notes
+    assert said.startswith("the chat template ends the thinking before a completion begins")
+    with pytest.raises(ConfigError, match=r'none can be well formed; set prompt\.thinking to "opt'):
+        prompter(other, "chat", thinking="required")
+    assert prompter(other, "plain", thinking="required").notes == ()
+
+
 def test_a_completion_ends_with_eos_or_what_ends_a_turn_of_the_template(tokenizer: Any) -> None:
     assert prompter(tokenizer, "chat").stop_ids == (tokenizer.eos_token_id,)
     other = copy.deepcopy(tokenizer)
@@ -132,3 +185,38 @@ def test_a_model_that_ends_otherwise_than_its_tokenizer_is_told_of(tokenizer: An
         f"the tokenizer ends an answer with {' or '.join(ends)}, the model's config with 7: "
         "either one ends it here",
     )
+
+
+@pytest.mark.parametrize("unknown", [768, 10**6, -1])
+def test_an_end_that_the_tokenizer_does_not_have_is_ignored_and_told_of(
+    tokenizer: Any, unknown: int
+) -> None:
+    assert max(tokenizer.get_vocab().values()) == 767
+    own = tokenizer.eos_token_id
+    prompter = Prompter(tokenizer, PromptConfig(), (unknown, own))
+    assert prompter.stop_ids == (own,)
+    assert prompter.describe_stops() == "<|end|>"
+    assert prompter.notes == (
+        f"the model's config ends an answer with token {unknown} (eos_token_id), which the "
+        "tokenizer does not have: ignored here",
+    )
+
+
+@pytest.mark.parametrize(
+    ("own", "in_config", "said"),
+    [
+        ("<|pad|>", (0,), None),  # <|pad|> is token 0, <|end|> token 1
+        ("<|pad|>", (), None),
+        (None, (), "the tokenizer has no pad token"),
+        ("<|end|>", (), "<|end|> ends an answer and is the pad token too"),
+        ("<|pad|>", (0, 1), "the tokenizer pads with <|pad|>, the model's config with <|end|>"),
+        ("<|pad|>", (-1,), "the tokenizer pads with <|pad|>, the model's config with token -1"),
+    ],
+)
+def test_a_pad_token_that_trips_others_is_said_to_do_nothing_here(
+    tokenizer: Any, own: str | None, in_config: tuple[int, ...], said: str | None
+) -> None:
+    other = copy.deepcopy(tokenizer)
+    other.pad_token = own
+    notes = Prompter(other, PromptConfig(), (), in_config).notes
+    assert [note.split(": nothing to change")[0] for note in notes] == ([said] if said else [])

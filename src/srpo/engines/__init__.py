@@ -90,6 +90,8 @@ class OpenModel:
     checkpoint_bytes: int  # size of one checkpoint
     facts: Mapping[str, object]  # for environment.json: versions, device, size
     stop_ids: tuple[int, ...] = ()  # tokens that end an answer by the model's own config
+    pad_ids: tuple[int, ...] = ()  # tokens for padding by the model's own config
+    context_tokens: int | None = None  # prompt and completion at most; None: no limit is known
 
 
 ModelOpener = Callable[[Config, Path], OpenModel]  # config, where the engine saves -> the model

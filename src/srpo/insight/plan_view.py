@@ -15,9 +15,11 @@ from srpo.config_files import LoadedConfig, settings_of
 from srpo.cost import Assumptions, read_rates
 from srpo.insight.cost_view import cost_lines, mib
 from srpo.insight.lines import counted, short
-from srpo.known_models import shape_for_planning
+from srpo.known_models import context_for_planning, shape_for_planning
 from srpo.memory import GIB, MemoryEstimate, ModelShape, estimate_memory, fitting_tokens
 from srpo.plan import StageOutline, count_problems, most_of, outline
+from srpo.probing import check_rates
+from srpo.problem_sets import room_for_prompts
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +51,10 @@ def print_plan(
     console = console or Console(highlight=False)
     question = question or Question()
     config = loaded.config
+    check_rates(config)
     counts = count_problems(config, question.assumed)
     shape, said_of_shape = shape_for_planning(config.model.name)
+    context = list(_said_of_context(config))
     rates = read_rates(question.rates, shape) if question.rates else None
 
     def say(*lines: str) -> None:
@@ -60,7 +64,7 @@ def print_plan(
     say(*(f"* {note}" for note in [*notes, *counts.notes, said_of_shape] if note))
     stages = [outline(stage, counts.train, config.selection) for stage in config.stage]
     console.print(_stages_table(config, stages))
-    say(*_said_of_rounds(config), *_said_of_epochs(config, stages))
+    say(*_said_of_rounds(config), *_said_of_epochs(config, stages), *context)
     held = {name: count for name, count in counts.test.items() if count}
     each = f"; {config.evaluation.samples} samples of each" if held else ""
     say(f"held out: {_places(held) or 'none'}{each}")
@@ -129,6 +133,24 @@ def _said_of_epochs(config: Config, stages: Sequence[StageOutline]) -> Iterator[
                 f"stage {number} ends within its first epoch of "
                 f"{counted(stage.steps_per_epoch, 'step')}: "
                 "nothing is resampled in it; give it more steps, or fewer problems"
+            )
+
+
+def _said_of_context(config: Config) -> Iterator[str]:
+    """The stages whose prompts the model leaves less room than they are allowed.
+
+    Raises `ConfigError` if it leaves none.
+    """
+    tokens = context_for_planning(config.model.name)
+    if tokens is None:
+        return
+    for number, stage in enumerate(config.stage, start=1):
+        room = room_for_prompts(config, number, tokens)
+        if room < stage.max_prompt_tokens:
+            yield (
+                f"stage {number} can have prompts of {room:,} tokens at most, not "
+                f"{stage.max_prompt_tokens:,}: the model is made for {tokens:,} with the "
+                "completion; training refuses longer ones"
             )
 
 

@@ -22,6 +22,7 @@ from srpo.engines.local.loading import (
     model_stops,
     pick_device,
 )
+from srpo.engines.local.model_config import context_of, model_pads
 from srpo.engines.local.sampling import Sampler
 from srpo.rollouts import derive_seed
 from srpo.source import file_digests
@@ -71,9 +72,15 @@ def open_local(config: Config, folder: Path) -> OpenModel:
         "trained_weights": num_trained,
         "model_files": _digests(config.model.name),
     }
-    stops = model_stops(model)
-    size = WEIGHT_BYTES * num_weights + STATE_BYTES * num_trained
-    return OpenModel(engine, tokenizer, size, facts, stops)
+    return OpenModel(
+        engine,
+        tokenizer,
+        checkpoint_bytes=WEIGHT_BYTES * num_weights + STATE_BYTES * num_trained,
+        facts=facts,
+        stop_ids=model_stops(model),
+        pad_ids=model_pads(model),
+        context_tokens=context_of(model.config),
+    )
 
 
 def _vllm(config: Config, model: Any, dtype: torch.dtype) -> Sampler:
@@ -82,6 +89,8 @@ def _vllm(config: Config, model: Any, dtype: torch.dtype) -> Sampler:
     # a prompt may be followed by the start of an own answer
     answers = 2 if config.reuse.prefixes else 1
     longest = max(s.max_prompt_tokens + answers * s.max_completion_tokens for s in config.stage)
+    # prompts that are too long for the model are refused before anything is drawn
+    longest = min(longest, context_of(model.config) or longest)
     return VllmSampler(
         model,
         dtype,
