@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from srpo.config_base import MOST, NotNegative, Positive, Section
+from srpo.config_base import NotNegative, Positive, Section
 from srpo.config_run import (
     BudgetConfig,
     CheckpointConfig,
@@ -155,8 +155,8 @@ class StageConfig(Section):
     plateau_steps: Positive | None = Field(
         None, description="the stage ends when the smoothed reward has not risen for so many steps"
     )
-    problems_per_step: Positive = Field(32, description="groups in a step (P)")
-    group_size: int = Field(8, ge=2, le=MOST, description="rollouts of a problem (G); at least 2")
+    problems_per_step: int = Field(32, ge=1, le=10**6, description="groups in a step (P)")
+    group_size: int = Field(8, ge=2, le=10**6, description="rollouts of a problem (G); at least 2")
     max_prompt_tokens: Positive = Field(512, description="a longer prompt is an error at the start")
     max_completion_tokens: Positive = Field(1024, description="a longer completion is truncated")
     temperature: float = Field(1.0, gt=0, description="of sampling")

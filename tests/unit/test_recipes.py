@@ -156,5 +156,5 @@ def test_what_does_not_fit_on_one_device_is_planned_first_and_then_refused(
     # x 4, and a cache of 2 x 32 rows x 10,240 x 28 x 512 x 2: 28.4, 2.0 and 17.5 GiB
     assert "devices, of 130 GiB (--memory): at least 1 (113 GiB" in captured.out
     assert "GPU-hours" in captured.out
-    assert captured.err.startswith("srpo: this needs 161.4 GiB, and there are 130.0: try ")
+    assert captured.err.startswith("srpo: this needs 161.4 GiB, and there are 130.0 GiB: try ")
     assert "optimizer.moments=8bit" in captured.err
