@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from srpo.config_base import NotNegative, Positive, Section
+from srpo.config_base import LEAST_TEMPERATURE, NotNegative, Positive, Section
 from srpo.config_run import (
     BudgetConfig,
     CheckpointConfig,
@@ -159,7 +159,7 @@ class StageConfig(Section):
     group_size: int = Field(8, ge=2, le=10**6, description="rollouts of a problem (G); at least 2")
     max_prompt_tokens: Positive = Field(512, description="a longer prompt is an error at the start")
     max_completion_tokens: Positive = Field(1024, description="a longer completion is truncated")
-    temperature: float = Field(1.0, gt=0, description="of sampling")
+    temperature: float = Field(1.0, ge=LEAST_TEMPERATURE, description="of sampling")
     top_p: float = Field(1.0, gt=0, le=1, description="of sampling; below 1 biases the ratio")
     learning_rate: LearningRate = Field(1e-6, description="constant after the warm-up")
     reward: RewardConfig = RewardConfig()

@@ -10,6 +10,9 @@ from pydantic_core import PydanticCustomError
 MOST = 10**15  # of whatever is counted: products of such counts are still floats
 Positive = Annotated[int, Field(ge=1, le=MOST)]
 NotNegative = Annotated[int, Field(ge=0, le=MOST)]
+# Of sampling. Below it a policy is as good as greedy, vLLM would raise it, and logits divided by
+# it may be too large for a float.
+LEAST_TEMPERATURE = 0.01
 
 
 class Section(BaseModel):

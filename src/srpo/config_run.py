@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from srpo.config_base import NotNegative, Positive, Section
+from srpo.config_base import LEAST_TEMPERATURE, NotNegative, Positive, Section
 
 
 class BudgetConfig(Section):
@@ -30,6 +30,15 @@ class EvaluationConfig(Section):
     test: Literal["first-and-last", "last", "at-token-budget", "never"] = Field(
         "first-and-last", description="when the test problems are read: before training and after"
     )
+
+    @model_validator(mode="after")
+    def _warm_or_greedy(self) -> Self:
+        if 0 < self.temperature < LEAST_TEMPERATURE:
+            raise ValueError(
+                f"temperature is {self.temperature:g}; it must be 0 (greedy) or at least "
+                f"{LEAST_TEMPERATURE:g}"
+            )
+        return self
 
 
 class ProbeConfig(Section):

@@ -82,6 +82,7 @@ def test_the_name_of_a_set_may_be_that_of_a_setting(tmp_path: Path) -> None:
          "model.sampler_cache_gib: must be at most 1e+06"),
         (("steps = 5", "steps = 5\ntop_p = 0"), "stage.1.top_p: must be above 0"),
         (("steps = 5", "steps = 5\ntemperature = nan"), "stage.1.temperature: must be a finite"),
+        (("steps = 5", "steps = 5\ntemperature = 1e-9"), "stage.1.temperature: must be at least"),
         (('"math"', '"science"'), "sets.m.generate: must be 'math' or 'code'"),
         (("[[stage]]", "[loss]\nclip_low = 1.0\n[[stage]]"), "loss.clip_low: must be below 1"),
     ],
@@ -230,3 +231,11 @@ def test_a_table_on_the_command_line_sets_what_is_in_it_and_nothing_else(tmp_pat
 def test_a_mix_for_every_stage_on_the_command_line_takes_the_place_of_each_stages_own() -> None:
     config = load_config(settings=[parse_set("every_stage.sets.math=2")]).config
     assert [stage.sets for stage in config.stage] == [{"math": 2}, {"math": 2}]
+
+
+def test_evaluation_is_greedy_or_warm_enough(tmp_path: Path) -> None:
+    assert mistakes(tmp_path, GOOD + "[evaluation]\ntemperature = 0.001") == [
+        "evaluation: temperature is 0.001; it must be 0 (greedy) or at least 0.01"
+    ]
+    for allowed in (0, 0.01):
+        load_config(written(tmp_path, GOOD + f"[evaluation]\ntemperature = {allowed}"))

@@ -62,13 +62,15 @@ def draw_from(probs: Tensor, generator: torch.Generator) -> Tensor:
 
     One random number a row: a race of one a token costs a fifth of the sampling on a CPU. Heights
     lie in (0, 1], so an entry of probability zero is never drawn. float64, because the error of
-    a running sum grows with the vocabulary.
+    a running sum grows with the vocabulary. Where `probs` are not finite (of weights that training
+    has spoilt), any index: the trainer meets the same numbers, and skips the update.
     """
     heights = torch.cumsum(probs, dim=-1, dtype=torch.float64)
     random = 1.0 - torch.rand(
         len(probs), 1, generator=generator, device=probs.device, dtype=torch.float64
     )
-    return torch.searchsorted(heights, random * heights[:, -1:])[:, 0]
+    drawn = torch.searchsorted(heights, random * heights[:, -1:])[:, 0]
+    return drawn.clamp_(max=probs.shape[-1] - 1)
 
 
 def note(probs: Tensor, k: int) -> Noted:
