@@ -14,6 +14,16 @@ Messages name the file, row or setting, say what is wrong, and what to do about 
 """
 
 
+def first_line(error: Exception) -> str:
+    """The first line of another library's error, without its trace.
+
+    >>> first_line(ValueError("no such file\\nat line 3"))
+    'no such file'
+    """
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
 class SrpoError(Exception):
     """Base of all errors that end a command with one line and exit code 2 (a fault: 1)."""
 

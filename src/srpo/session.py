@@ -216,7 +216,7 @@ def _open_session(
     probe_notes = run.read_environment().get("probe", {}).get("said", ())
     session.opening = [
         *(("problems", note) for note in sets.notes),
-        *(("model", note) for note in prompter.notes),
+        *(("model", note) for note in (*model.notes, *prompter.notes)),
         *(("probe", note) for note in probe_notes),
         *([("sandbox", isolation)] if isolation else []),
     ]

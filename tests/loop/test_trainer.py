@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from srpo import train
+from srpo.config import Config
+from srpo.engines import OpenModel
 from srpo.history import Ledger
 from srpo.rundir import RunDirectory
 from tests.short_runs import RIGHT, WRONG, Notes, config_of, opener
@@ -25,6 +28,17 @@ def test_a_run_without_any_signal_ends_with_a_sentence(tmp_path: Path, answers: 
     # but the floor of 3 after the first epoch, so that its later epochs are 1 step long
     assert len(notes.steps) == (4 if answers == [RIGHT] else 6)
     assert sum("no group had a signal" in note for note in notes.notes) == len(notes.steps)
+
+
+def test_what_is_to_be_said_of_a_model_is_said_once_as_the_run_begins(tmp_path: Path) -> None:
+    def open_model(config: Config, folder: Path) -> OpenModel:
+        return replace(opener([RIGHT])(config, folder), notes=("slower",))
+
+    notes = Notes()
+    run = train(config_of(tmp_path), tmp_path / "r", watcher=notes, open_model=open_model)
+    assert notes.notes.count("slower") == 1
+    with Ledger(RunDirectory(run.directory).ledger, read_only=True) as ledger:
+        assert [text for _, kind, text in ledger.events() if kind == "model"] == ["slower"]
 
 
 def test_dropped_problems_come_back_when_a_set_would_run_out(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from huggingface_hub import HfApi
 from huggingface_hub.errors import RepositoryNotFoundError
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, PreTrainedConfig
 
 from srpo.embedded import MODEL_DIR
 from srpo.engines.local import loading
@@ -18,8 +18,9 @@ from srpo.errors import ModelError
 
 
 def model(config_ends: Any, generation_ends: Any, vocab_size: int = 10) -> Any:
+    config = PreTrainedConfig(eos_token_id=config_ends, vocab_size=vocab_size)
     return SimpleNamespace(
-        config=SimpleNamespace(eos_token_id=config_ends, vocab_size=vocab_size),
+        config=config,
         generation_config=SimpleNamespace(eos_token_id=generation_ends),
     )
 
@@ -87,6 +88,30 @@ def test_what_can_only_be_a_path_is_not_asked_for(
 ) -> None:
     asked = hub(None)
     with pytest.raises(ModelError, match=f"{name}: no such folder"):
+        find_model(name)
+    assert not asked
+
+
+@pytest.mark.parametrize("name", ["", "  "])
+def test_no_name_is_not_the_folder_that_one_is_in(name: str) -> None:
+    with pytest.raises(ModelError, match='--model is empty; give "embedded", a folder, or a hub'):
+        find_model(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Qwen/Qwen2.5-0.5B/",
+        "https://huggingface.co/Qwen/Qwen2.5-0.5B",
+        "https://huggingface.co/Qwen/Qwen2.5-0.5B/tree/main",
+        "hf.co/Qwen/Qwen2.5-0.5B?x=1",
+    ],
+)
+def test_an_address_of_the_hub_is_answered_with_the_name_to_write(
+    name: str, hub: Callable[[Exception | None], list[str]]
+) -> None:
+    asked = hub(None)
+    with pytest.raises(ModelError, match=r"no such folder; .* write Qwen/Qwen2\.5-0\.5B$"):
         find_model(name)
     assert not asked
 

@@ -92,6 +92,7 @@ class OpenModel:
     stop_ids: tuple[int, ...] = ()  # tokens that end an answer by the model's own config
     pad_ids: tuple[int, ...] = ()  # tokens for padding by the model's own config
     context_tokens: int | None = None  # prompt and completion at most; None: no limit is known
+    notes: tuple[str, ...] = ()  # what a user should know of it, told as a run begins
 
 
 ModelOpener = Callable[[Config, Path], OpenModel]  # config, where the engine saves -> the model

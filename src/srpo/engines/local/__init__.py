@@ -24,10 +24,12 @@ from srpo.engines.local.adapters import (
 )
 from srpo.engines.local.decoder import PLAIN, Passes
 from srpo.engines.local.learning import accumulate
-from srpo.engines.local.loading import load_weights_into, network_of
+from srpo.engines.local.loading import network_of
 from srpo.engines.local.network import AnyNetwork
 from srpo.engines.local.optimizing import Optimizer, Precision
+from srpo.engines.local.plain import PlainNetwork
 from srpo.engines.local.sampling import OwnSampler, Sampler
+from srpo.engines.local.weights import load_weights_into
 from srpo.errors import ModelError
 from srpo.types import Adam, Clip, Datum, Sample, Sampling
 
@@ -56,12 +58,15 @@ class LocalEngine:
     ) -> None:
         """`sampler` draws in place of the engine's own, for which `sampler_rows` is meant.
 
+        `note` is what a user should know of how the model is computed, often nothing.
+
         Raises `ModelError` if that, or `moments`, cannot be had for this model.
         """
         self.model = model
         self._folder = folder
         self._micro_batch_tokens = micro_batch_tokens
         self._network: AnyNetwork = network_of(model, dtype, training)
+        self.note = self._network.note if isinstance(self._network, PlainNetwork) else ""
         device = next(model.parameters()).device
         self._sampler = sampler or OwnSampler(self._network, sampler_rows, device)
         self._adapted = has_adapters(model)

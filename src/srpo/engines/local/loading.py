@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import re
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -10,8 +12,12 @@ from typing import Any
 import torch
 from huggingface_hub import HfApi, try_to_load_from_cache
 from huggingface_hub.errors import RepositoryNotFoundError
-from safetensors.torch import load_file
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import (
+    MODEL_FOR_MASKED_LM_MAPPING,
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+)
 from transformers.utils import logging as transformers_logging
 
 from srpo.embedded import MODEL_DIR
@@ -19,7 +25,8 @@ from srpo.engines.local.decoder import FAMILIES, PLAIN, Passes, fits
 from srpo.engines.local.fused import FusedNetwork
 from srpo.engines.local.network import AnyNetwork
 from srpo.engines.local.plain import PlainNetwork
-from srpo.errors import ModelError
+from srpo.engines.local.weights import ReadModel, read_weights
+from srpo.errors import ModelError, first_line
 
 FILE_TYPES = frozenset({".safetensors", ".gguf", ".bin", ".pt", ".pth", ".json"})
 WEIGHT_FILES = ("*.safetensors", "*.safetensors.index.json")
@@ -27,7 +34,6 @@ WEIGHT_FILES = ("*.safetensors", "*.safetensors.index.json")
 # own: rounding of float32, and of weights that are kept in fewer bits.
 SAME_LOGITS = {torch.float32: 2e-3, torch.bfloat16: 3e-2}
 HUB_TIMEOUT_S = 10.0
-logger = logging.getLogger(__name__)
 transformers_logging.disable_progress_bar()  # ours is the only progress shown
 # retries, of which the error says it all; and what torchao says when transformers looks for it
 for noisy in ("huggingface_hub", "torchao", "torch.utils._pytree"):
@@ -40,10 +46,17 @@ def find_model(name: str) -> str:
     Raises `ModelError` for a folder without config or weights, naming what is missing, and for a
     name that the hub does not have or cannot be asked for.
     """
+    if not name.strip():
+        raise ModelError('--model is empty; give "embedded", a folder, or a hub name (OWNER/NAME)')
     if name == "embedded":
         return str(MODEL_DIR)
     folder = Path(name)
     if not folder.is_dir():
+        hub_name = _meant_of_hub(name)
+        if hub_name:
+            raise ModelError(
+                f"--model {name}: no such folder; if a model of the hub is meant, write {hub_name}"
+            )
         path = name.startswith((".", "/", "~")) or name.count("/") > 1  # OWNER/NAME is of the hub
         if path or folder.suffix in FILE_TYPES:
             raise ModelError(f"--model {name}: no such folder")
@@ -54,6 +67,19 @@ def find_model(name: str) -> str:
     if not any(any(folder.glob(pattern)) for pattern in WEIGHT_FILES):
         raise ModelError(f"--model {name}: no weights there (model.safetensors)")
     return name
+
+
+def _meant_of_hub(name: str) -> str:
+    """The hub name in an address of the hub, or in one with a slash behind it; else nothing.
+
+    >>> _meant_of_hub("https://huggingface.co/Qwen/Qwen2.5-0.5B/tree/main")
+    'Qwen/Qwen2.5-0.5B'
+    >>> _meant_of_hub("Qwen/Qwen2.5-0.5B/"), _meant_of_hub("Qwen/Qwen2.5-0.5B")
+    ('Qwen/Qwen2.5-0.5B', '')
+    """
+    found = re.match(r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/([\w.-]+/[\w.-]+)", name)
+    found = found or re.fullmatch(r"([\w-][\w.-]*/[\w.-]+)/+", name)
+    return found[1] if found else ""
 
 
 @cache
@@ -80,13 +106,13 @@ def load_tokenizer(name: str) -> Any:
 
     Raises `ModelError` if it cannot be loaded, is not a fast one, or has no EOS token.
     """
+    read_config(name)  # which transformers reads as well, but would not say so
+    place = find_model(name)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(find_model(name))
-    except ModelError:
-        raise
+        tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
     except Exception as error:  # noqa: BLE001 - transformers raises all kinds; each ends the run
         raise ModelError(
-            f"--model {name}: the tokenizer cannot be loaded: {first_line(error)}"
+            f"--model {name}: the tokenizer cannot be loaded: {_unfit(error)}"
         ) from None
     if not tokenizer.is_fast:
         raise ModelError(f"--model {name}: the tokenizer is not a fast one (no tokenizer.json)")
@@ -98,28 +124,42 @@ def load_tokenizer(name: str) -> Any:
     return tokenizer
 
 
-def load_model(name: str, device: torch.device, dtype: torch.dtype = torch.float32) -> Any:
-    """The model on `device`, in evaluation mode (no dropout), gradients on.
+def read_config(name: str) -> Any:
+    """The config of a model that can be a causal LM. Code that comes with a model is not run.
 
-    Raises `ModelError` if it cannot be loaded.
+    Raises `ModelError` if it cannot be read, or if the model reads a text from both sides.
     """
     place = find_model(name)
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            place, config=AutoConfig.from_pretrained(place), dtype=dtype
-        )
+        config = AutoConfig.from_pretrained(place, trust_remote_code=False)
     except Exception as error:  # noqa: BLE001 - transformers raises all kinds; each ends the run
-        raise ModelError(f"--model {name}: cannot be loaded: {first_line(error)}") from None
-    return model.to(device).eval()
+        raise ModelError(f"--model {name}: cannot be loaded: {_unfit(error)}") from None
+    if type(config) in MODEL_FOR_MASKED_LM_MAPPING and not getattr(config, "is_decoder", True):
+        raise ModelError(
+            f"--model {name}: {config.model_type} models read a text from both sides and cannot "
+            "continue one; take a causal LM"
+        )
+    return config
+
+
+def load_model(name: str, device: torch.device, dtype: torch.dtype = torch.float32) -> ReadModel:
+    """The model on `device`, in evaluation mode (no dropout), gradients on.
+
+    Raises `ModelError` if it cannot be loaded, or not whole.
+    """
+    config, place = read_config(name), find_model(name)
+    read = read_weights(AutoModelForCausalLM, place, f"--model {name}", config, dtype)
+    return replace(read, model=read.model.to(device).eval())
 
 
 def check_vocabulary(name: str, model: Any, tokenizer: Any) -> None:
     """Raise `ModelError` if the tokenizer has ids that the model has no embedding for."""
     highest = max(tokenizer.get_vocab().values())
-    if highest >= model.config.vocab_size:
+    vocabulary = model.config.get_text_config().vocab_size
+    if highest >= vocabulary:
         raise ModelError(
-            f"--model {name}: the tokenizer has token {highest}, and the model only "
-            f"{model.config.vocab_size}; they do not belong together"
+            f"--model {name}: the tokenizer has token {highest}, and the model only {vocabulary}; "
+            "they do not belong together"
         )
 
 
@@ -140,46 +180,28 @@ def read_shape(name: str) -> dict[str, int]:
 
     Raises `ModelError` if there is no config to read.
     """
+    config = read_config(name)
     try:
-        config = AutoConfig.from_pretrained(find_model(name))
         with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config)
-    except ModelError:
-        raise
+            model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     except Exception as error:  # noqa: BLE001 - transformers raises all kinds; each ends the run
-        raise ModelError(f"--model {name}: cannot be read: {first_line(error)}") from None
-    heads = config.num_attention_heads
-    head_size = getattr(config, "head_dim", None) or config.hidden_size // heads
+        raise ModelError(f"--model {name}: cannot be read: {_unfit(error)}") from None
+    text = config.get_text_config()
+    heads = getattr(text, "num_attention_heads", None)
+    if not heads:
+        raise ModelError(
+            f"--model {name}: {config.model_type} models have no attention heads, and srpo samples "
+            "and plans only models with attention"
+        )
+    head_size = getattr(text, "head_dim", None) or text.hidden_size // heads
     return {
         "num_weights": sum(weight.numel() for weight in model.parameters()),
-        "num_layers": config.num_hidden_layers,
-        "width": config.hidden_size,
-        "mlp_width": getattr(config, "intermediate_size", None) or 4 * config.hidden_size,
-        "kv_width": (getattr(config, "num_key_value_heads", None) or heads) * head_size,
-        "vocabulary": config.vocab_size,
+        "num_layers": text.num_hidden_layers,
+        "width": text.hidden_size,
+        "mlp_width": getattr(text, "intermediate_size", None) or 4 * text.hidden_size,
+        "kv_width": (getattr(text, "num_key_value_heads", None) or heads) * head_size,
+        "vocabulary": text.vocab_size,
     }
-
-
-def load_weights_into(model: Any, folder: Path) -> None:
-    """Copy the weights of a saved checkpoint into `model`, in place.
-
-    Raises `ModelError` if the folder has no weights or they are of another model.
-    """
-    files = sorted(folder.glob("*.safetensors"))
-    files = [file for file in files if file.name.startswith("model")]
-    if not files:
-        raise ModelError(f"{folder}: model.safetensors is missing; not a checkpoint of srpo")
-    saved: dict[str, torch.Tensor] = {}
-    for file in files:
-        saved |= load_file(file)
-    known = dict(model.named_parameters()) | dict(model.named_buffers())
-    unknown = sorted(set(saved) - set(known))
-    missing = sorted(set(dict(model.named_parameters())) - set(saved))
-    if unknown or missing:
-        raise ModelError(f"{folder}: weights of another model (differs: {(unknown + missing)[0]})")
-    with torch.no_grad():
-        for name, value in saved.items():
-            known[name].copy_(value)
 
 
 def pick_device(wanted: str) -> torch.device:
@@ -197,33 +219,63 @@ def pick_device(wanted: str) -> torch.device:
 def network_of(model: Any, dtype: torch.dtype, training: Passes = PLAIN) -> AnyNetwork:
     """The fused network where it computes what the model computes, else the plain one.
 
-    The choice is checked on a short probe, and a fused pass that differs is said aloud. Raises
-    `ModelError` if a model without a fused one is to be trained with gradient checkpointing or
-    compiled, or if nothing can be compiled here.
+    The choice is checked on a short text, and the plain one's `note` says why. Raises `ModelError`
+    if the model computes numbers that are not finite or cannot be sampled, if a model without a
+    fused one is to be trained with gradient checkpointing or compiled, or if nothing can be
+    compiled here.
     """
     device = next(model.parameters()).device
     if training.compiled:
         _check_compiler(device)
+    kind = model.config.model_type
+    ids = [i % model.config.get_text_config().vocab_size for i in range(3, 40, 4)]
+    own = _last_logits(model, ids, device)
     if not fits(model.config):
-        logger.info("%s: sampled and trained through transformers", model.config.model_type)
-        return _plain(model, dtype, device, training)
+        plain = _plain(model, dtype, device, training, f"this {kind} model")
+        _check_sampling(plain, ids, kind)
+        return plain
     fused = FusedNetwork(model, torch.float32, device)
-    ids = [i % model.config.vocab_size for i in range(3, 40, 4)]
     with torch.no_grad():
-        own = model(torch.tensor([ids], device=device)).logits[0, -1].float()
-    gap = float((fused.prefill([ids], 1, 1)[0][0] - own).abs().max())
+        gap = float((fused.prefill([ids], 1, 1)[0][0] - own).abs().max())
     if not gap <= SAME_LOGITS[model.dtype] * max(1.0, float(own.abs().max())):
-        logger.warning(
-            "%s: the fused pass differs from transformers by %.2g in a logit; using transformers",
-            model.config.model_type,
-            gap,
-        )
-        return _plain(model, dtype, device, training)
+        begin = f"srpo's own passes differ by {gap:.2g} in a logit, so this {kind} model"
+        return _plain(model, dtype, device, training, begin)
     return FusedNetwork(model, dtype, device, training)
 
 
-def _plain(model: Any, dtype: torch.dtype, device: torch.device, training: Passes) -> PlainNetwork:
-    """Raises `ModelError` if what only the fused network has is asked for."""
+@torch.no_grad()
+def _last_logits(model: Any, ids: list[int], device: torch.device) -> torch.Tensor:
+    """Logits [V] after a text, through transformers. Raises `ModelError` if there are none."""
+    kind = model.config.model_type
+    try:
+        logits: torch.Tensor = model(torch.tensor([ids], device=device)).logits[0, -1].float()
+    except Exception as error:  # noqa: BLE001 - the model's own code raises all kinds
+        raise ModelError(f"this {kind} model cannot be run: {first_line(error)}") from None
+    if not bool(torch.isfinite(logits).all()):
+        raise ModelError(
+            f"this {kind} model computes logits that are not finite, from weights that are: its "
+            "weights or its config are damaged"
+        )
+    return logits
+
+
+def _check_sampling(network: PlainNetwork, ids: list[int], kind: str) -> None:
+    """Raise `ModelError` if the model's memory of a text cannot be kept row by row."""
+    try:
+        _, cache = network.prefill([ids[:-1], ids[:3]], 2, 1)
+        cache.select(torch.tensor([0, 3]).to(cache.mask.device))
+        network.decode(torch.tensor([ids[-1], ids[3]]).to(cache.mask.device), cache)
+    except Exception as error:  # noqa: BLE001 - the model's own code raises all kinds
+        raise ModelError(
+            f"{kind} models cannot be sampled row by row (transformers says: {first_line(error)}): "
+            "take a model whose every layer, or all but a few, is attention"
+        ) from None
+
+
+def _plain(
+    model: Any, dtype: torch.dtype, device: torch.device, training: Passes, begin: str
+) -> PlainNetwork:
+    """Its note starts with `begin`. Raises `ModelError` if what only the other has is asked for."""
     asked = {"gradient_checkpointing": training.checkpointed, "compile": training.compiled}
     for name, wanted in asked.items():
         if wanted:
@@ -231,7 +283,11 @@ def _plain(model: Any, dtype: torch.dtype, device: torch.device, training: Passe
                 f"model.{name}: not for {model.config.model_type} models (only for "
                 f"{', '.join(sorted(FAMILIES))}); set it to false"
             )
-    return PlainNetwork(model, dtype, device)
+    note = (
+        f"{begin} is sampled and trained through transformers: right, but slower; no shared "
+        "prefixes, no refill of rows that are done, no gradient_checkpointing, no compile"
+    )
+    return PlainNetwork(model, dtype, device, note)
 
 
 def _check_compiler(device: torch.device) -> None:
@@ -245,7 +301,11 @@ def _check_compiler(device: torch.device) -> None:
         ) from None
 
 
-def first_line(error: Exception) -> str:
-    """The first line of an error's text, without its trace."""
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+def _unfit(error: Exception) -> str:
+    """What a user should read of an error of transformers while it opens a model."""
+    if "trust_remote_code" in str(error):
+        return (
+            "it comes with code of its own (auto_map in a config), and srpo does not run such "
+            "code; take a model that transformers itself knows"
+        )
+    return first_line(error)

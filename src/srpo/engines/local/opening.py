@@ -43,7 +43,8 @@ def open_local(config: Config, folder: Path) -> OpenModel:
     tokenizer = load_tokenizer(config.model.name)
     dtype, rank = DTYPES[config.model.dtype], config.model.lora_rank
     # weights that are trained stay in float32, where small steps are not rounded away
-    model = load_model(config.model.name, device, dtype if rank else torch.float32)
+    read = load_model(config.model.name, device, dtype if rank else torch.float32)
+    model = read.model
     check_vocabulary(config.model.name, model, tokenizer)
     num_weights = sum(weight.numel() for weight in model.parameters())
     if config.model.threads:
@@ -80,6 +81,7 @@ def open_local(config: Config, folder: Path) -> OpenModel:
         stop_ids=model_stops(model),
         pad_ids=model_pads(model),
         context_tokens=context_of(model.config),
+        notes=tuple(note for note in (read.note, engine.note) if note),
     )
 
 

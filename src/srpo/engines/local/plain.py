@@ -43,7 +43,10 @@ class PlainNetwork:
     shares_prefixes = False
     refills = False
 
-    def __init__(self, model: Any, dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(
+        self, model: Any, dtype: torch.dtype, device: torch.device, note: str = ""
+    ) -> None:
+        self.note = note
         self._model = model
         self._device = device
         self._autocast = torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
@@ -98,7 +101,7 @@ class PlainNetwork:
         order = [i for i in range(len(drafts)) if drafts[i]]
         order.sort(key=lambda i: len(prompts[i // n]) + len(drafts[i]))
         longest = max(len(prompts[i // n]) + len(drafts[i]) - 1 for i in order)
-        at_once = max(1, MAX_LOGITS // (longest * self._model.config.vocab_size))
+        at_once = max(1, MAX_LOGITS // (longest * self._model.config.get_text_config().vocab_size))
         for first in range(0, len(order), at_once):
             rows = order[first : first + at_once]
             self._look_at([(i, prompts[i // n], drafts[i]) for i in rows], look)

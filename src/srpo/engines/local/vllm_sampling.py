@@ -13,8 +13,7 @@ from torch import Tensor
 
 from srpo.engines import Drafts, check_drafts
 from srpo.engines.local.adapters import has_adapters, merged_state
-from srpo.engines.local.loading import first_line
-from srpo.errors import ModelError
+from srpo.errors import ModelError, first_line
 from srpo.rollouts import derive_seed
 from srpo.types import Sample, Sampling
 

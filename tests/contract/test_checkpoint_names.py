@@ -1,0 +1,99 @@
+"""Checkpoints of models whose files name weights otherwise than the module does: there and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from srpo.engines.local import LocalEngine
+from srpo.errors import ModelError
+from srpo.types import Adam, Clip, Datum
+
+SIZES = {
+    "vocab_size": 32,
+    "hidden_size": 16,
+    "intermediate_size": 24,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 64,
+    "eos_token_id": 2,
+    "pad_token_id": 0,
+}
+VISION = {
+    "hidden_size": 16,
+    "intermediate_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "image_size": 28,
+    "patch_size": 14,
+}
+MODELS: dict[str, dict[str, Any]] = {
+    "llama": SIZES,
+    "gpt_neox": SIZES,  # its head is named otherwise
+    "mixtral": {**SIZES, "num_local_experts": 4},  # experts: many weights in a file, one in memory
+    "qwen3_moe": {
+        **SIZES,
+        "num_experts": 4,
+        "num_experts_per_tok": 2,
+        "moe_intermediate_size": 8,
+        "head_dim": 8,
+    },
+    "gemma3": {"text_config": {**SIZES, "head_dim": 8}, "vision_config": VISION},
+}
+DATUM = Datum(
+    tokens=(5, 6, 7, 8),
+    mask=(0.0, 0.0, 1.0, 1.0),
+    sampler_logprobs=(0.0, 0.0, -3.0, -3.0),
+    advantages=(0.0, 0.0, 0.5, 0.5),
+)
+
+
+def engine_of(kind: str, folder: Path, seed: int) -> LocalEngine:
+    torch.manual_seed(seed)
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **MODELS[kind]))
+    return LocalEngine(model.eval(), folder)
+
+
+def update(engine: LocalEngine) -> None:
+    engine.forward_backward([DATUM], Clip())
+    engine.optim_step(Adam(lr=1e-2))
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_an_engine_that_was_loaded_goes_on_as_the_one_that_was_saved(
+    kind: str, tmp_path: Path
+) -> None:
+    first, other = engine_of(kind, tmp_path, seed=1), engine_of(kind, tmp_path, seed=2)
+    update(first)
+    other.load(first.save("one"))
+    for engine in (first, other):
+        update(engine)
+    weights = dict(other.model.named_parameters())
+    for name, weight in first.model.named_parameters():
+        assert torch.equal(weight, weights[name]), name
+
+
+def test_a_file_may_name_weights_otherwise_than_the_module(tmp_path: Path) -> None:
+    engine = engine_of("mixtral", tmp_path, seed=1)
+    saved = load_file(Path(engine.save("one")) / "model.safetensors")
+    assert set(saved) - set(engine.model.state_dict())  # or the test above would prove nothing
+
+
+def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
+    saved = engine_of("llama", tmp_path, seed=1).save("one")
+    with pytest.raises(ModelError, match="one: weights of another model"):
+        engine_of("gpt_neox", tmp_path, seed=1).load(saved)
+
+
+def test_a_checkpoint_with_more_layers_is_refused(tmp_path: Path) -> None:
+    saved = engine_of("llama", tmp_path, seed=1).save("one")
+    config = AutoConfig.for_model("llama", **{**SIZES, "num_hidden_layers": 1})
+    engine = LocalEngine(AutoModelForCausalLM.from_config(config).eval(), tmp_path)
+    with pytest.raises(ModelError, match=r"weights of another model: the files hold 9 tensors"):
+        engine.load(saved)
