@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from transformers import AutoConfig
-
-from srpo.engines.local.loading import find_model, first_line
-from srpo.errors import ModelError
+from srpo.engines.local.loading import read_config
 
 # Kinds of rotary scaling whose factor comes on top of the length in the config, which for the
 # others (llama3, longrope) is the length that they were scaled to.
@@ -30,12 +27,7 @@ def context_of(config: Any) -> int | None:
 
 def read_context(name: str) -> int | None:
     """As `context_of`, from the config alone. Raises `ModelError` if there is none to read."""
-    try:
-        return context_of(AutoConfig.from_pretrained(find_model(name)))
-    except ModelError:
-        raise
-    except Exception as error:  # noqa: BLE001 - transformers raises all kinds; each ends the run
-        raise ModelError(f"--model {name}: cannot be read: {first_line(error)}") from None
+    return context_of(read_config(name))
 
 
 def model_pads(model: Any) -> tuple[int, ...]:

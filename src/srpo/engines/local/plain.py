@@ -10,7 +10,10 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from srpo.engines import MAX_LOGITS
+from srpo.engines.local.heads import OutputHead
 from srpo.engines.local.network import Look, Row
+
+VERIFY_TOKENS = 4096  # of drafts, with their prompts, that are verified at once
 
 
 class PlainCache:
@@ -50,6 +53,7 @@ class PlainNetwork:
         self._model = model
         self._device = device
         self._autocast = torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
+        self._head = OutputHead(model)
 
     @torch.no_grad()
     def prefill(
@@ -101,7 +105,7 @@ class PlainNetwork:
         order = [i for i in range(len(drafts)) if drafts[i]]
         order.sort(key=lambda i: len(prompts[i // n]) + len(drafts[i]))
         longest = max(len(prompts[i // n]) + len(drafts[i]) - 1 for i in order)
-        at_once = max(1, MAX_LOGITS // (longest * self._model.config.get_text_config().vocab_size))
+        at_once = max(1, VERIFY_TOKENS // longest)
         for first in range(0, len(order), at_once):
             rows = order[first : first + at_once]
             self._look_at([(i, prompts[i // n], drafts[i]) for i in rows], look)
@@ -112,19 +116,18 @@ class PlainNetwork:
     ) -> None:
         """Forward pass of (row, prompt, draft), padded right; place j is predicted just before."""
         contexts = [(*prompt, *draft[:-1]) for _, prompt, draft in rows]
-        ids_BT, real_BT = self._padded(contexts)
-        with self._autocast:
-            logits_BTV = self._model(
-                input_ids=ids_BT, attention_mask=real_BT.long(), use_cache=False
-            ).logits
         places = [
             (b, i, j, len(prompt))
             for b, (i, prompt, draft) in enumerate(rows)
             for j in range(len(draft))
         ]
         table = torch.tensor(places, device=self._device)
-        batch_N, rows_N, places_N, starts_N = table.unbind(dim=1)
-        look(rows_N, places_N, logits_BTV[batch_N, starts_N - 1 + places_N].float())
+        with self._autocast:
+            hidden_BTW = self._head.hidden(*self._padded(contexts))
+            for part in torch.split(table, max(1, MAX_LOGITS // self._head.vocabulary)):
+                batch_N, rows_N, places_N, starts_N = part.unbind(dim=1)
+                logits_NV = self._head.logits(hidden_BTW[batch_N, starts_N - 1 + places_N])
+                look(rows_N, places_N, logits_NV.float())
 
     def resume(
         self, contexts: Sequence[Sequence[int]], rows: Tensor, cache: PlainCache, room: int
@@ -139,16 +142,12 @@ class PlainNetwork:
     def logprobs(self, rows: Sequence[Row], prefixes: NoPrefixes) -> Tensor:
         """Whole rows, padded right, through the model's own forward pass."""
         ids_BT, real_BT = self._padded([row.tokens[:-1] for row in rows])
-        with self._autocast:
-            logits_BTV = self._model(
-                input_ids=ids_BT, attention_mask=real_BT.long(), use_cache=False
-            ).logits
         targets = torch.tensor([t for row in rows for t in row.tokens[1:]], device=self._device)
-        temperature_B = torch.tensor([r.datum.temperature for r in rows], device=self._device)
-        logits = (logits_BTV.float() / temperature_B[:, None, None])[real_BT]
-        chosen = logits.gather(1, targets[:, None])[:, 0]
-        logprobs: Tensor = chosen - torch.logsumexp(logits, dim=1)
-        return logprobs
+        each = [row.datum.temperature for row in rows for _ in row.tokens[1:]]
+        temperature = torch.tensor(each, device=self._device)
+        with self._autocast:
+            hidden_BTW = self._head.hidden(ids_BT, real_BT)
+            return self._head.logprobs(hidden_BTW[real_BT], targets, temperature)
 
     def _padded(self, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
         """Token ids [B, T] padded right, and which of them are real."""
