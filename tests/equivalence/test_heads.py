@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from srpo.engines.local import heads
@@ -51,7 +52,7 @@ def test_logprobs_in_parts_have_the_models_own_gradient(
     model = model_of(kind)
     whole = model(input_ids=IDS, attention_mask=REAL.long()).logits[REAL] / TEMPERATURE[:, None]
     logprobs = torch.log_softmax(whole, dim=-1).gather(1, TARGETS[:, None])[:, 0]
-    (logprobs * WEIGHTS).sum().backward()
+    (logprobs * WEIGHTS).sum().backward()  # type: ignore[no-untyped-call]
     expected = gradients(model)
     model.zero_grad()
     monkeypatch.setattr(heads, "MAX_GRAD_LOGITS", most)  # 64: two tokens of 32 logits at once
@@ -73,14 +74,14 @@ def test_no_more_logits_exist_at_once_than_allowed(
     head = OutputHead(model_of(kind))
     sizes: list[int] = []
 
-    class Watched(torch.utils._python_dispatch.TorchDispatchMode):
+    class Watched(TorchDispatchMode):  # type: ignore[no-untyped-call]
         def __torch_dispatch__(self, func: Any, _: Any, args: Any = (), kwargs: Any = None) -> Any:
             out = func(*args, **(kwargs or {}))
             if isinstance(out, torch.Tensor) and out.shape[-1:] == (32,):
                 sizes.append(out.numel())
             return out
 
-    with torch.enable_grad(), Watched():
+    with torch.enable_grad(), Watched():  # type: ignore[no-untyped-call]
         hidden = head.hidden(IDS.repeat(20, 1), REAL.repeat(20, 1))[REAL.repeat(20, 1)]
         found = head.logprobs(hidden, TARGETS.repeat(20), TEMPERATURE.repeat(20))
         found.sum().backward()  # type: ignore[no-untyped-call]

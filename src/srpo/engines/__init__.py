@@ -20,6 +20,7 @@ Drafts: TypeAlias = Sequence[Sequence[Draft | None]]  # of each prompt, for its 
 # is left is what a verification loses at a place, and most places need one or two tokens.
 DRAFT_MASS = 0.9999
 MAX_LOGITS = 1 << 25  # entries of a [tokens, vocabulary] table that may exist at once
+MAX_CHOSEN_LOGITS = MAX_LOGITS // 4  # of rows that a token is chosen for at once
 MAX_KEPT_LOGITS = 4 * MAX_LOGITS  # in the compute precision, from the forward to the backward pass
 
 

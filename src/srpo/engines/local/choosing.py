@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from srpo.engines import DRAFT_MASS
+from srpo.engines import DRAFT_MASS, MAX_CHOSEN_LOGITS
 from srpo.types import Sampling
 
 
@@ -32,14 +32,35 @@ class Chosen:
 
 
 def choose(logits: Tensor, how: Sampling, generator: torch.Generator) -> Chosen:
-    """One token a row, drawn from what `how` makes of the logits [N, V]."""
+    """One token a row, drawn from what `how` makes of the logits [N, V].
+
+    Some rows at a time, for each step on the way makes a table of its own.
+    """
+    random = random_heights(len(logits), generator) if how.temperature else None
+    rows = max(1, MAX_CHOSEN_LOGITS // logits.shape[1])
+    parts = [slice(first, first + rows) for first in range(0, len(logits), rows)]
+    chosen = [_choose(logits[p], how, None if random is None else random[p]) for p in parts]
+    if len(chosen) == 1:
+        return chosen[0]
+    noted = [part.noted for part in chosen if part.noted is not None]
+    return Chosen(
+        torch.cat([part.tokens for part in chosen]),
+        torch.cat([part.logprobs for part in chosen]),
+        Noted(torch.cat([n.ids for n in noted]), torch.cat([n.probs for n in noted]))
+        if noted
+        else None,
+    )
+
+
+def _choose(logits: Tensor, how: Sampling, random: Tensor | None) -> Chosen:
+    """As `choose`, of these rows alone; `random` [N, 1] is None where drawing is greedy."""
     logprobs = scaled(logits, how)
-    if how.temperature == 0:
+    if random is None:
         tokens = logprobs.argmax(dim=-1)
         probs = proposal(logprobs, how) if how.draft_top_k else logprobs
     else:
         probs = _cut(logprobs, how)
-        tokens = draw_from(probs, generator)
+        tokens = draw_from(probs, random)
     noted = note(_summing_to_one(probs, how), how.draft_top_k) if how.draft_top_k else None
     return Chosen(tokens, logprobs.gather(1, tokens[:, None])[:, 0], noted)
 
@@ -57,18 +78,22 @@ def proposal(logprobs: Tensor, how: Sampling) -> Tensor:
     return _summing_to_one(_cut(logprobs, how), how)
 
 
-def draw_from(probs: Tensor, generator: torch.Generator) -> Tensor:
+def random_heights(count: int, generator: torch.Generator) -> Tensor:
+    """A random number in (0, 1] for each row [N, 1], so that probability zero is never drawn."""
+    return 1.0 - torch.rand(
+        count, 1, generator=generator, device=generator.device, dtype=torch.float64
+    )
+
+
+def draw_from(probs: Tensor, random: Tensor) -> Tensor:
     """One index a row, in proportion to `probs`: where the running sum passes a random height.
 
-    One random number a row: a race of one a token costs a fifth of the sampling on a CPU. Heights
-    lie in (0, 1], so an entry of probability zero is never drawn. float64, because the error of
-    a running sum grows with the vocabulary. Where `probs` are not finite (of weights that training
-    has spoilt), any index: the trainer meets the same numbers, and skips the update.
+    One random number a row, of `random_heights`: a race of one a token costs a fifth of the
+    sampling on a CPU. float64, because the error of a running sum grows with the vocabulary.
+    Where `probs` are not finite (of weights that training has spoilt), any index: the trainer
+    meets the same numbers, and skips the update.
     """
     heights = torch.cumsum(probs, dim=-1, dtype=torch.float64)
-    random = 1.0 - torch.rand(
-        len(probs), 1, generator=generator, device=probs.device, dtype=torch.float64
-    )
     drawn = torch.searchsorted(heights, random * heights[:, -1:])[:, 0]
     return drawn.clamp_(max=probs.shape[-1] - 1)
 

@@ -24,6 +24,7 @@ from srpo.engines.local.logprobs import token_logprobs
 from srpo.engines.local.network import Look, Row
 
 VERIFY_TOKENS = 4096  # of drafts that are verified at once, padding counted
+PREFILL_TOKENS = 4096  # of prompts that go through the layers at once, padding counted
 
 
 class FusedCache:
@@ -146,20 +147,32 @@ class FusedNetwork:
     def prefill(
         self, prompts: Sequence[Sequence[int]], n: int, room: int
     ) -> tuple[Tensor, FusedCache]:
-        """Each prompt once; its keys and values are then copied to its n rows."""
+        """Each prompt once, a few at a time; its keys and values are copied to its n rows."""
         ids_PT, lengths_P = self._padded(prompts)
         weights = self._decoder.weights()
-        longest = ids_PT.shape[1]
-        layers: list[KeyValue] = []
+        P, longest = ids_PT.shape
+        shape = (P * n, self._decoder.num_kv, longest + room, self._decoder.head_size)
+        layers = [
+            (weights.embedding.new_empty(shape), weights.embedding.new_empty(shape))
+            for _ in weights.layers
+        ]
+        lasts = []
+        at_once = max(1, PREFILL_TOKENS // longest)
+        for first in range(0, P, at_once):
+            part = slice(first, first + at_once)
+            rows = slice(first * n, (first + at_once) * n)
 
-        def attend(_: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            layers.append((_with_room(k, n, room), _with_room(v, n, room)))
-            return attend_to_self(q, k, v)
+            def attend(i: int, q: Tensor, k: Tensor, v: Tensor, rows: slice = rows) -> Tensor:
+                for table, new in zip(layers[i], (k, v), strict=True):
+                    each = table[rows].unflatten(0, (-1, n))[:, :, :, :longest]
+                    each.copy_(new.transpose(1, 2)[:, None])
+                return attend_to_self(q, k, v)
 
-        positions_PT = torch.arange(longest, device=self._device).expand(len(prompts), -1)
-        hidden = self._decoder.hidden(weights, ids_PT, positions_PT, attend)
-        last = hidden[torch.arange(len(prompts), device=self._device), lengths_P - 1]
-        logits = F.linear(last, weights.head).float().repeat_interleave(n, dim=0)
+            positions = torch.arange(longest, device=self._device).expand(len(ids_PT[part]), -1)
+            hidden = self._decoder.hidden(weights, ids_PT[part], positions, attend)
+            places = torch.arange(len(hidden), device=self._device)
+            lasts.append(hidden[places, lengths_P[part] - 1])
+        logits = F.linear(torch.cat(lasts), weights.head).float().repeat_interleave(n, dim=0)
         return logits, FusedCache(weights, layers, lengths_P.repeat_interleave(n), longest)
 
     @torch.no_grad()
@@ -300,14 +313,6 @@ class FusedNetwork:
         for i, row in enumerate(rows):
             ids_BT[i, : len(row)] = torch.tensor(row, dtype=torch.long)
         return ids_BT.to(self._device), torch.tensor(lengths, device=self._device)
-
-
-def _with_room(table: Tensor, n: int, room: int) -> Tensor:
-    """[P, T, K, D] -> [P * n, K, T + room, D], the new columns unset."""
-    P, T, K, D = table.shape
-    wide = table.new_empty((P * n, K, T + room, D))
-    wide[:, :, :T] = table.transpose(1, 2).repeat_interleave(n, dim=0)
-    return wide
 
 
 def _writer(cache: FusedCache) -> Callable[[Tensor, Tensor], None]:

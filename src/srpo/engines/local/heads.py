@@ -71,7 +71,8 @@ class OutputHead:
         rows = max(1, MAX_GRAD_LOGITS // self.vocabulary)
         if len(hidden_NW) <= rows:
             return self._part(hidden_NW, targets_N, temperature_N)
-        parts = zip(*(x.split(rows) for x in (hidden_NW, targets_N, temperature_N)), strict=True)
+        given = (hidden_NW, targets_N, temperature_N)
+        parts = zip(*(torch.split(each, rows) for each in given), strict=True)
         return torch.cat([checkpoint(self._part, *part, use_reentrant=False) for part in parts])
 
     def _part(self, hidden_NW: Tensor, targets_N: Tensor, temperature_N: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from srpo.engines.local.choosing import Chosen, draw_from, note, proposal, scaled
+from srpo.engines.local.choosing import Chosen, draw_from, note, proposal, random_heights, scaled
 from srpo.engines.local.completions import Completions
 from srpo.types import Draft, Sampling
 
@@ -81,7 +81,7 @@ class Verification:
         given = torch.minimum(old, self._how.lenience * probs.gather(1, old_ids))
         left = probs.scatter_add(1, old_ids, -given).clamp_(min=0.0)
         left = torch.where(left.sum(dim=1, keepdim=True) > 0, left, probs)
-        tokens = draw_from(left, self._generator)
+        tokens = draw_from(left, random_heights(len(left), self._generator))
         noted = note(probs, self._how.draft_top_k) if self._how.draft_top_k else None
         return Chosen(tokens, logprobs.gather(1, tokens[:, None])[:, 0], noted)
 
