@@ -164,7 +164,7 @@ class FusedNetwork:
 
             def attend(i: int, q: Tensor, k: Tensor, v: Tensor, rows: slice = rows) -> Tensor:
                 for table, new in zip(layers[i], (k, v), strict=True):
-                    each = table[rows].unflatten(0, (-1, n))[:, :, :, :longest]
+                    each = table[rows].view(-1, n, *table.shape[1:])[:, :, :, :longest]
                     each.copy_(new.transpose(1, 2)[:, None])
                 return attend_to_self(q, k, v)
 
