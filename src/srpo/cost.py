@@ -13,7 +13,7 @@ from pathlib import Path
 
 from srpo.config import Config
 from srpo.errors import ConfigError
-from srpo.memory import GIB, ModelShape, estimate_memory, sharded_bytes
+from srpo.memory import GIB, ModelShape, micro_batch_bytes, sharded_bytes
 from srpo.plan import StageOutline, most_of
 from srpo.rundir import RunDirectory
 
@@ -185,8 +185,7 @@ def cost_at_rates(work: Work, rates: Rates) -> Cost:
 
 def devices_needed(config: Config, shape: ModelShape, device_gib: float) -> Devices:
     """The fewest devices of so many GiB for a fully sharded trainer, as `Devices` says."""
-    memory = estimate_memory(config, shape)
-    each = memory.activations + memory.logits
+    each = micro_batch_bytes(config, shape)
     state = sharded_bytes(config, shape)
     room = device_gib * GIB - each
     return Devices(math.ceil(state / room) if room > 0 else None, state, each)

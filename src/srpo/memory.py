@@ -7,21 +7,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from srpo.config import Config
-from srpo.engines import MAX_KEPT_LOGITS, MAX_LOGITS
+from srpo.config import Config, StageConfig
+from srpo.engines import (
+    MAX_CHOSEN_LOGITS,
+    MAX_KEPT_LOGITS,
+    MAX_LOGITS,
+    MAX_MASK,
+    PREFILL_TOKENS,
+    kept_bytes,
+)
 from srpo.errors import ConfigError
 
 GIB = 2**30
 FLOAT32 = 4  # bytes
 MOMENTS = {"float32": 8, "8bit": 2}  # bytes of a trained weight's two
-# Values kept for the backward pass by one layer and token, in units of the model's width and of
-# the MLP's: norms, queries, keys, values, attention and its output; gate, up, silu, product.
-ACTIVATIONS_WIDTH = 10
-ACTIVATIONS_MLP = 4
 WEIGHT_GRAPHS = 2  # copies in the compute precision: for shared prefixes, and for a micro-batch
-REFERENCE_COPIES = 2  # its weights, and gradients, all zero; it has no optimizer
 SMALLEST = 64  # tokens of a micro-batch
+CHOOSING = 24  # bytes of a logit that a token is chosen by: float32 tables, and one of float64
+CHOOSING_NUCLEUS = 44  # and those that are sorted
+# On a CPU the C library keeps freed pieces of less than 32 MiB in a heap with holes. Measured, as a
+# share of what one layer has in a pass: about so much lies idle there at the peak, with gradient
+# checkpointing more (tests/equivalence/test_memory.py).
+HEAP_PIECE = 32 * 2**20
+HEAP_SHARE, HEAP_SHARE_CHECKPOINTED = 1.5, 2.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +44,47 @@ class ModelShape:
     mlp_width: int
     kv_width: int  # key-value heads x head size
     vocabulary: int
+    own_query_width: int = 0  # query heads x head size; 0: as the width
+    # Bytes that a token keeps for the backward pass in all layers of a model that goes through
+    # transformers' own forward pass; 0: one that srpo computes itself.
+    plain_kept: int = 0
+    normed_heads: bool = False  # queries and keys, as in qwen3
+    model_type: str = ""
+    plain_sides: int = 0  # of such a model: inputs and outputs of linear layers that adapters fit
+
+    @property
+    def takes_adapters(self) -> bool:
+        """Whether `model.lora_rank` may be set."""
+        return not self.plain_kept or self.plain_sides > 0
+
+    @property
+    def query_width(self) -> int:
+        """Query heads x head size."""
+        return self.own_query_width or self.width
 
     @property
     def joined_weights(self) -> int:
         """Of query, key and value, and of gate and up, which are computed as one."""
-        qkv = self.width * (self.width + 2 * self.kv_width)
+        qkv = self.width * (self.query_width + 2 * self.kv_width)
         return self.num_layers * (qkv + 2 * self.width * self.mlp_width)
 
+    @property
+    def linear_weights(self) -> int:
+        """Of the seven linear layers of each block."""
+        out = self.query_width * self.width
+        return self.joined_weights + self.num_layers * (out + self.width * self.mlp_width)
+
     def adapter_weights(self, rank: int) -> int:
-        """Of adapters beside the seven linear layers of each block."""
-        sides = 2 * (2 * self.width) + 2 * (self.width + self.kv_width)
+        """Of adapters beside the seven linear layers of each block, or whichever there are."""
+        if self.plain_kept:
+            return rank * self.plain_sides
+        sides = 2 * (self.width + self.query_width) + 2 * (self.width + self.kv_width)
         return rank * self.num_layers * (sides + 3 * (self.width + self.mlp_width))
+
+    def kept_bytes(self, compute: int) -> int:
+        """Bytes that a token keeps in one layer for the backward pass; numbers of `compute`."""
+        widths = (self.width, self.query_width, self.kv_width, self.mlp_width)
+        return kept_bytes(widths, compute, normed_heads=self.normed_heads)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +95,14 @@ class MemoryEstimate:
     reference: int  # of the KL term; 0: the loss has none
     activations: int
     logits: int
-    cache: int
+    cache: int  # while sampling: keys and values, logits, and what prompts take on their way
+    idle: int = 0  # of the weights: gradients and copies that are not there while sampling
 
     @property
     def peak(self) -> int:
         """Sampling and training take turns, so the larger of the two counts."""
-        return self.weights + self.reference + max(self.activations + self.logits, self.cache)
+        turns = max(self.activations + self.logits, self.cache - self.idle)
+        return self.weights + self.reference + turns
 
 
 def estimate_memory(
@@ -68,21 +110,14 @@ def estimate_memory(
 ) -> MemoryEstimate:
     """Peak memory of the local engine for the hungriest stage.
 
-    `micro_batch_tokens` in place of the config's, if it is given. Interpreter and libraries, some
+    `micro_batch_tokens` in place of the config's, if it is given. Every prompt and completion is
+    taken as long as it may be, or shorter where that takes more. Interpreter and libraries, some
     300 MB, are not in it.
     """
+    micro = micro_batch_tokens or config.model.micro_batch_tokens
     compute = _compute_bytes(config)
-    longest = max(s.max_prompt_tokens + s.max_completion_tokens for s in config.stage)
-    tokens = max(micro_batch_tokens or config.model.micro_batch_tokens, longest)
-    layer = (ACTIVATIONS_WIDTH * shape.width + ACTIVATIONS_MLP * shape.mlp_width) * compute
-    if config.model.gradient_checkpointing:  # the input of each layer, and one layer whole
-        per_token = shape.num_layers * shape.width * compute + layer
-    else:
-        per_token = shape.num_layers * layer
-    rows = min(
-        config.model.sampler_rows, max(s.problems_per_step * s.group_size for s in config.stage)
-    )
-    cache = 2 * rows * longest * shape.num_layers * shape.kv_width * compute
+    held = max((_held(config, shape, of, micro) for of in config.stage), key=sum)
+    cache = max(_sampling(config, shape, stage) for stage in config.stage)
     weights = _weights(config, shape)
     if config.model.sampler == "vllm":  # it holds its copy and its cache while training goes on
         untied = shape.num_weights + shape.vocabulary * shape.width
@@ -90,11 +125,123 @@ def estimate_memory(
         cache = 0
     return MemoryEstimate(
         weights=weights,
-        reference=shape.num_weights * REFERENCE_COPIES * FLOAT32 if config.loss.kl_weight else 0,
-        activations=tokens * per_token,
-        logits=_logits(tokens * shape.vocabulary, compute),
+        reference=_reference(config, shape),
+        activations=held[0],
+        logits=held[1],
         cache=cache,
+        idle=_idle(config, shape),
     )
+
+
+def _held(config: Config, shape: ModelShape, stage: StageConfig, micro: int) -> tuple[int, int]:
+    """Bytes of activations and of logits that training holds at once beside the weights.
+
+    Those of the shared prefixes of a chunk, and of one micro-batch of rows on them; learning.py.
+    """
+    compute, answer = _compute_bytes(config), stage.max_completion_tokens
+    prompt = _longest_prompt(config, stage)
+    rows = stage.problems_per_step * stage.group_size
+    back = _backwards(shape, compute)
+    if shape.plain_kept:
+        tokens = max(micro, prompt + answer)
+        logits = _logits(tokens * shape.vocabulary, FLOAT32)
+        return tokens * shape.plain_kept + max(0, tokens * back - logits), logits
+    prefixes = min(max(micro, prompt), stage.problems_per_step * prompt)
+    column = 2 * shape.kv_width * compute  # a key and a value in one layer
+    copies = prompt * column / shape.kept_bytes(compute)  # of a row, in tokens of its own
+    most = min(rows, max(1, int(micro / copies)))
+    found = []
+    for count, length in (  # as many rows as there may be, or as long as they may be
+        (most, min(answer, max(1, micro // most))),
+        (max(1, min(most, micro // answer)), answer),
+    ):
+        own = count * length
+        mask = own * (prompt + length) * compute
+        groups = max(1, shape.query_width // shape.kv_width)
+        if groups * mask <= MAX_MASK * compute:
+            mask *= groups
+        whole, one = _layers(config, shape, prefixes, own, count * prompt)
+        # the backward pass is through with the logits before it comes to a layer
+        one += own * back + count * (prompt + length) * column
+        one += _heap(config, shape, max(prefixes, own))
+        logits = _logits(own * shape.vocabulary, compute)
+        found.append((whole + mask + max(0, one - logits), logits))
+    return max(found, key=sum)
+
+
+def micro_batch_bytes(config: Config, shape: ModelShape) -> int:
+    """Bytes of one micro-batch at least: its rows alone, as long as they may be, without copies."""
+    longest = max(_longest_prompt(config, s) + s.max_completion_tokens for s in config.stage)
+    tokens = max(config.model.micro_batch_tokens, longest)
+    logits = _logits(tokens * shape.vocabulary, _compute_bytes(config))
+    return sum(_layers(config, shape, 0, tokens, 0)) + logits
+
+
+def _heap(config: Config, shape: ModelShape, tokens: int) -> int:
+    """Bytes that lie idle in the C library's heap, where so many tokens pass a layer at once."""
+    compute = _compute_bytes(config)
+    if config.model.device == "cuda" or tokens * 2 * shape.mlp_width * compute >= HEAP_PIECE:
+        return 0
+    share = HEAP_SHARE_CHECKPOINTED if config.model.gradient_checkpointing else HEAP_SHARE
+    return int(share * tokens * (shape.kept_bytes(compute) + _backwards(shape, compute)))
+
+
+def _backwards(shape: ModelShape, compute: int) -> int:
+    """Bytes of the gradients of one token in the layer that a backward pass is in."""
+    return compute * (3 * shape.mlp_width + 2 * shape.width)
+
+
+def _layers(
+    config: Config, shape: ModelShape, prefixes: int, own: int, copied: int
+) -> tuple[int, int]:
+    """Bytes that all layers keep of tokens and copies of prefixes; and one layer, computed again.
+
+    The second is 0 without gradient checkpointing.
+    """
+    compute = _compute_bytes(config)
+    kept, column = shape.kept_bytes(compute), 2 * shape.kv_width * compute
+    if config.model.gradient_checkpointing:
+        inputs = (prefixes + own) * shape.width * compute + prefixes * column
+        return shape.num_layers * inputs, max(prefixes * kept, own * kept + copied * column)
+    return shape.num_layers * ((prefixes + own) * kept + copied * column), 0
+
+
+def _sampling(config: Config, shape: ModelShape, stage: StageConfig) -> int:
+    """Bytes that are held at once while completions are drawn, beside the weights."""
+    compute, prompt = _compute_bytes(config), _longest_prompt(config, stage)
+    problems, wanted = _drawn(config, stage)
+    rows = min(config.model.sampler_rows, wanted)
+    column = 2 * shape.kv_width * compute
+    cache = rows * (prompt + stage.max_completion_tokens) * shape.num_layers * column
+    if shape.plain_kept:
+        passed = min(rows, problems) * prompt  # all prompts of a batch at once
+        cache += rows * (prompt + stage.max_completion_tokens) * column  # one layer, as it grows
+    else:
+        passed = max(rows, min(max(PREFILL_TOKENS, prompt), problems * prompt))
+        if rows < wanted:  # others take the place of finished ones, and are prefilled beside them
+            cache += rows * prompt * shape.num_layers * column
+    passing = passed * (4 * shape.mlp_width + 4 * shape.width + 2 * shape.query_width) * compute
+    entries = rows * shape.vocabulary
+    each = CHOOSING if stage.top_p >= 1 else CHOOSING_NUCLEUS
+    choosing = min(entries, max(MAX_CHOSEN_LOGITS, shape.vocabulary)) * each
+    logits = entries * (FLOAT32 if compute == FLOAT32 else FLOAT32 + compute)
+    return cache + max(passing, logits + choosing)
+
+
+def _drawn(config: Config, stage: StageConfig) -> tuple[int, int]:
+    """The most prompts, and completions, that are asked for at once: of a step, or evaluated."""
+    step = stage.problems_per_step
+    held_out = sum(max(of.holdout, of.validation) for of in config.sets.values())
+    probed = config.probe.problems * len(config.sets)
+    evaluated = held_out * config.evaluation.samples
+    rows = max(step * stage.group_size, probed * stage.group_size, evaluated)
+    return max(step, probed, held_out if evaluated else 0), rows
+
+
+def _longest_prompt(config: Config, stage: StageConfig) -> int:
+    """A prompt may be followed by the start of an own answer."""
+    begun = stage.max_completion_tokens if config.reuse.prefixes else 0
+    return stage.max_prompt_tokens + begun
 
 
 def _logits(entries: int, compute: int) -> int:
@@ -118,11 +265,37 @@ def _state(config: Config, shape: ModelShape) -> int:
 
 def _weights(config: Config, shape: ModelShape) -> int:
     compute = _compute_bytes(config)
-    if config.model.lora_rank:
-        return _state(config, shape) + WEIGHT_GRAPHS * shape.num_weights * compute
-    copied = shape.joined_weights if compute == FLOAT32 else shape.num_weights
     embedding = shape.vocabulary * shape.width * FLOAT32  # its gradient, before it is added
+    if shape.plain_kept:  # that of the head too; and autocast keeps copies in a lower precision
+        copies = 0 if compute == FLOAT32 else shape.num_weights * compute
+        return _state(config, shape) + copies + (0 if config.model.lora_rank else 2 * embedding)
+    if config.model.lora_rank:
+        merged = 2 * shape.linear_weights  # with what adapters add; and joined
+        if 2 * shape.width * shape.mlp_width * compute >= HEAP_PIECE:
+            merged -= shape.joined_weights  # what is in large pieces is given back at once
+        return _state(config, shape) + WEIGHT_GRAPHS * merged * compute
+    copied = shape.joined_weights if compute == FLOAT32 else shape.num_weights
     return _state(config, shape) + WEIGHT_GRAPHS * copied * compute + embedding
+
+
+def _idle(config: Config, shape: ModelShape) -> int:
+    """Bytes of `_weights` that are not there while completions are drawn."""
+    if config.model.lora_rank or shape.plain_kept:
+        return 0
+    compute = _compute_bytes(config)
+    copied = shape.joined_weights if compute == FLOAT32 else shape.num_weights
+    gradients = shape.num_weights + shape.vocabulary * shape.width
+    return gradients * FLOAT32 + (WEIGHT_GRAPHS - 1) * copied * compute
+
+
+def _reference(config: Config, shape: ModelShape) -> int:
+    """Its weights, and gradients, all zero, of those that are trained; it has no optimizer."""
+    if not config.loss.kl_weight:
+        return 0
+    if config.model.lora_rank:
+        adapters = shape.adapter_weights(config.model.lora_rank)
+        return shape.num_weights * _compute_bytes(config) + 2 * FLOAT32 * adapters
+    return 2 * FLOAT32 * shape.num_weights
 
 
 def sharded_bytes(config: Config, shape: ModelShape) -> int:
@@ -149,10 +322,17 @@ def fitting_tokens(config: Config, shape: ModelShape, memory_bytes: int) -> int:
     least = estimate_memory(config, shape, SMALLEST)
     needed = least.peak
     savings = (
-        ("a smaller model.sampler_rows", least.cache > least.activations + least.logits),
-        ("model.gradient_checkpointing=true", not config.model.gradient_checkpointing),
+        (
+            "a smaller model.sampler_rows",
+            config.model.sampler_rows > 1
+            and least.cache - least.idle > least.activations + least.logits,
+        ),
+        (
+            "model.gradient_checkpointing=true",
+            not config.model.gradient_checkpointing and not shape.plain_kept,
+        ),
         ("model.dtype=bfloat16", config.model.dtype == "float32"),
-        ("model.lora_rank=16", not config.model.lora_rank),
+        ("model.lora_rank=16", not config.model.lora_rank and shape.takes_adapters),
         ("optimizer.moments=8bit", config.optimizer.moments == "float32"),
         ("a smaller every_stage.max_completion_tokens", True),
     )
@@ -168,7 +348,7 @@ def _told(size_bytes: int) -> str:
 
 def shape_of(name: str) -> ModelShape:
     """The shape of a model, without loading its weights. Raises `ModelError` if there is none."""
-    from srpo.engines.local.loading import read_shape
+    from srpo.engines.local.shapes import read_shape
 
-    sizes: Mapping[str, int] = read_shape(name)
+    sizes: Mapping[str, Any] = read_shape(name)
     return ModelShape(**sizes)

@@ -24,7 +24,7 @@ from srpo.cost import (
     work_of,
 )
 from srpo.errors import ConfigError, RunDirectoryError
-from srpo.memory import ModelShape, estimate_memory, sharded_bytes
+from srpo.memory import ModelShape, micro_batch_bytes, sharded_bytes
 from srpo.plan import StageOutline
 
 SHAPE = ModelShape(10**6, num_layers=4, width=64, mlp_width=128, kv_width=32, vocabulary=1000)
@@ -138,8 +138,7 @@ def test_what_is_sharded_is_16_bytes_a_weight_and_needs_so_many_devices() -> Non
     # rank 2: 8192 numbers (tests/unit/test_plan.py); frozen weights in the compute precision
     adapted = config(model={"lora_rank": 2, "dtype": "bfloat16"})
     assert sharded_bytes(adapted, SHAPE) == 2 * 10**6 + 16 * 8192
-    memory = estimate_memory(plain, SHAPE)
-    each = memory.activations + memory.logits
+    each = micro_batch_bytes(plain, SHAPE)
     for room, count in ((16_000_000, 1), (15_999_999, 2), (4_000_000, 4), (1_000_000, 16)):
         found = devices_needed(plain, SHAPE, (each + room) / 2**30)
         assert (found.count, found.each_bytes) == (count, each)

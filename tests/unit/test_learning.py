@@ -172,6 +172,7 @@ class Bigrams:
 
     def __init__(self, *, shares_prefixes: bool = False) -> None:
         self.shares_prefixes = shares_prefixes
+        self.column_cost = 0.0
         self.scores = torch.randn(8, 8, generator=torch.Generator().manual_seed(3)).requires_grad_()
 
     def prefill(

@@ -95,7 +95,8 @@ def test_a_budget_bounds_what_it_counts_but_for_the_last_step(
 
 
 def test_the_reference_of_a_kl_term_is_part_of_the_memory(tmp_path: Path) -> None:
-    # 1000 weights: 4 copies of 4 bytes; for the reference 2 more
+    # 1000 weights: 4 copies of 4 bytes; for the reference 2 more, or beside adapters its weights
+    # and twice (2 x (4 + 4) + 2 x (4 + 4) + 3 x (4 + 8)) x 2 numbers of adapters
     shape = ModelShape(1000, num_layers=1, width=4, mlp_width=8, kv_width=4, vocabulary=10)
     plain = estimate_memory(config_of(tmp_path), shape)
     with_kl = estimate_memory(config_of(tmp_path, loss={"kl_weight": 0.001}), shape)
@@ -103,6 +104,35 @@ def test_the_reference_of_a_kl_term_is_part_of_the_memory(tmp_path: Path) -> Non
     assert plain.weights == 16_000 + 2 * 112 * 4 + 160
     assert (plain.reference, with_kl.reference) == (0, 8_000)
     assert with_kl.peak == plain.peak + 8_000
+    adapted = config_of(
+        tmp_path, loss={"kl_weight": 0.001}, model={"lora_rank": 2, "dtype": "bfloat16"}
+    )
+    assert estimate_memory(adapted, shape).reference == 2_000 + 2 * 136 * 4
+
+
+def test_evaluation_may_draw_more_rows_than_a_step(tmp_path: Path) -> None:
+    def cache(**changes: Any) -> int:
+        return estimate_memory(config_of(tmp_path, probe={"problems": 0}, **changes), SHAPE).cache
+
+    def held_out(count: int) -> dict[str, Any]:
+        files = [str(tmp_path / "p.jsonl")]
+        return {"math": {"files": files, "domain": "math", "holdout": count}}
+
+    few = cache(sets=held_out(1), evaluation={"samples": 2})
+    many = cache(sets=held_out(50), evaluation={"samples": 2})
+    # 100 rows in place of a step's 3 x 4: 88 more of 512 + 24 columns of 2 x 32 numbers in 4 layers
+    assert many - few >= 88 * 536 * 2 * 32 * 4 * 4
+    assert cache(sets=held_out(50), evaluation={"samples": 0}) == few
+
+
+def test_heads_wider_than_the_model_are_counted() -> None:
+    wide = ModelShape(
+        10**6, 1, width=8, mlp_width=16, kv_width=8, vocabulary=10, own_query_width=16
+    )
+    # query, key, value: 8 x (16 + 8 + 8); gate and up: 8 x 32; out: 16 x 8, down: 16 x 8
+    assert (wide.joined_weights, wide.linear_weights) == (512, 768)
+    # rank 1: q (8 + 16), k and v 2 x (8 + 8), out (16 + 8), and 3 x (8 + 16)
+    assert wide.adapter_weights(1) == 152
 
 
 def test_a_second_sampler_has_its_own_weights_and_cache_all_the_time(tmp_path: Path) -> None:
@@ -119,26 +149,42 @@ SHAPE = ModelShape(10**6, num_layers=4, width=64, mlp_width=128, kv_width=32, vo
 
 
 def test_what_saves_memory_is_counted(tmp_path: Path) -> None:
-    def estimate(**model: Any) -> Any:
-        return estimate_memory(
-            config_of(tmp_path, model={"micro_batch_tokens": 4096, **model}), SHAPE
-        )
+    # a GPU, whose pieces no heap of the C library keeps
+    stage = {
+        "problems_per_step": 1, "group_size": 4,
+        "max_prompt_tokens": 64, "max_completion_tokens": 1024,
+    }  # fmt: skip
 
-    # a token keeps 10 x 64 + 4 x 128 numbers in each of 4 layers, or 64 and one layer's
-    assert estimate().activations == 4096 * 4 * 1152 * 4
-    kept = estimate(gradient_checkpointing=True).activations
-    assert kept == 4096 * (4 * 64 + 1152) * 4
+    def estimate(**model: Any) -> Any:
+        tokens = {"micro_batch_tokens": 4096, "device": "cuda"}
+        return estimate_memory(config_of(tmp_path, stage=stage, model={**tokens, **model}), SHAPE)
+
+    # a token keeps two norms of 3 x 64 numbers, and 3 x 64 + 2 x 32 + 4 x 128: 4608 bytes in each
+    # of 4 layers; 64 tokens of the prompt and 4 x 1024 of answers, each of which copies 64 keys and
+    # values of 32 numbers; the mask of 4096 x 1088 numbers for both query heads of a key head
+    mask = 4096 * 1088 * 4 * 2
+    assert estimate().activations == 4 * (4160 * 4608 + 4 * 64 * 256) + mask
+    # its input in each layer, and the prompt's keys and values. One layer of the rows whole, with
+    # gradients, takes less than the logits, 4096 x 1000 twice, which are gone before it comes
+    inputs = 4 * (4160 * 64 * 4 + 64 * 256)
+    kept = estimate(gradient_checkpointing=True)
+    one = 4096 * (4608 + 3 * 128 * 4 + 2 * 64 * 4) + 4 * 64 * 256 + 4 * 1088 * 256
+    assert (kept.activations, kept.logits) == (inputs + mask, 4096 * 1000 * 8)
+    assert one < kept.logits
     # rank 2: 2 x (4 x 64 + 2 x (64 + 32) + 3 x (64 + 128)) numbers in each of 4 layers
     assert SHAPE.adapter_weights(2) == 2 * 4 * 1024
     adapted = estimate(lora_rank=2, dtype="bfloat16").weights
-    assert adapted == 3 * 2 * 10**6 + 8192 * 16
+    # of linear layers 4 x (64 x 64 x 2 + 64 x 64 + 3 x 64 x 128), merged and joined, twice
+    assert adapted == 2 * 10**6 + 8192 * 16 + 2 * (2 * 147_456) * 2
     eight = config_of(tmp_path, optimizer={"moments": "8bit"})
     whole = estimate_memory(config_of(tmp_path), SHAPE).weights
     assert whole - estimate_memory(eight, SHAPE).weights == 6 * 10**6
 
 
 def test_the_most_tokens_that_fit_are_found_or_what_would_help_is_said(tmp_path: Path) -> None:
-    config = config_of(tmp_path)
+    stage = {"problems_per_step": 64, "group_size": 64}
+    model = {"device": "cuda", "sampler_rows": 1}  # training takes the most
+    config = config_of(tmp_path, stage=stage, model=model)
     for tokens in (1024, 8192):
         room = estimate_memory(config, SHAPE, tokens).peak
         assert fitting_tokens(config, SHAPE, room) == tokens

@@ -95,7 +95,7 @@ def test_the_7b_recipe_fits_where_its_header_says() -> None:
     adapters = config.model.model_copy(update={"lora_rank": 32})
     assert estimate_memory(config, shape).peak > 141e9
     assert estimate_memory(config.model_copy(update={"optimizer": eight}), shape).peak < 135e9
-    assert estimate_memory(config.model_copy(update={"model": adapters}), shape).peak < 75e9
+    assert estimate_memory(config.model_copy(update={"model": adapters}), shape).peak < 76e9
 
 
 def test_the_32b_recipe_needs_seven_devices_of_80_gib() -> None:
@@ -104,10 +104,10 @@ def test_the_32b_recipe_needs_seven_devices_of_80_gib() -> None:
     assert shape is not None
     found = devices_needed(config, shape, 80)
     # 16 x 32.764e9 bytes are 488.2 GiB. A row of 10,240 tokens keeps the input of 64 layers and
-    # one layer whole, (64 x 5120 + 10 x 5120 + 4 x 27,648) x 2 bytes a token: 9.3 GiB; logits
-    # 2^25 x 6 bytes, 0.19. 488.2 / (80 - 9.5) = 6.93
+    # one layer whole: 64 x 5120 x 2 bytes a token, and two norms of 5120 x 10 and (3 x 5120 +
+    # 2 x 1024 + 4 x 27,648) x 2: 9.67 GiB; logits 2^25 x 6 bytes, 0.19. 488.2 / (80 - 9.86) = 6.96
     assert found.state_bytes / 2**30 == pytest.approx(488.2, abs=0.05)
-    assert found.each_bytes / 2**30 == pytest.approx(9.53, abs=0.01)
+    assert found.each_bytes / 2**30 == pytest.approx(9.86, abs=0.01)
     assert found.count == 7
 
 
@@ -151,10 +151,10 @@ def test_what_does_not_fit_on_one_device_is_planned_first_and_then_refused(
         cli.main()
     captured = capsys.readouterr()
     assert ended.value.code == 2
-    # 16 x 7.616e9 bytes are 113.5 GiB, and 4.6 of activations: one device if nothing is copied;
+    # 16 x 7.616e9 bytes are 113.5 GiB, and 4.8 of activations: one device if nothing is copied;
     # srpo's own engine keeps beside them copies of 4 x 7.616e9 bytes, a gradient of 152,064 x 3584
-    # x 4, and a cache of 2 x 32 rows x 10,240 x 28 x 512 x 2: 28.4, 2.0 and 17.5 GiB
+    # x 4 (28.4 and 2.0 GiB), and 5.0 GiB of one prompt and one row, the least there can be
     assert "devices, of 130 GiB (--memory): at least 1 (113 GiB" in captured.out
     assert "GPU-hours" in captured.out
-    assert captured.err.startswith("srpo: this needs 161.4 GiB, and there are 130.0 GiB: try ")
+    assert captured.err.startswith("srpo: this needs 148.9 GiB, and there are 130.0 GiB: try ")
     assert "optimizer.moments=8bit" in captured.err

@@ -13,7 +13,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from srpo.engines.local.loading import load_model, load_tokenizer, read_config, read_shape
+from srpo.engines.local.loading import load_model, load_tokenizer, read_config
+from srpo.engines.local.shapes import read_shape
 from srpo.errors import ModelError
 
 CPU = torch.device("cpu")

@@ -55,6 +55,7 @@ def print_plan(
     counts = count_problems(config, question.assumed)
     shape, said_of_shape = shape_for_planning(config.model.name)
     context = list(_said_of_context(config))
+    _check_path(config, shape)
     rates = read_rates(question.rates, shape) if question.rates else None
 
     def say(*lines: str) -> None:
@@ -77,6 +78,14 @@ def print_plan(
         say(text + (f" (set to {own:,})" if own > fits else ""))
     console.print()
     console.print(_settings_table(loaded))
+
+
+def _check_path(config: Config, shape: ModelShape) -> None:
+    """Raise `ModelError` for what only models that srpo computes itself have."""
+    if shape.plain_kept:
+        from srpo.engines.local.shapes import check_plain
+
+        check_plain(config, shape.model_type, takes_adapters=shape.takes_adapters)
 
 
 def _memory_line(memory: MemoryEstimate, shape: ModelShape) -> str:

@@ -27,12 +27,9 @@ def add_adapters(model: Any, rank: int, seed: int) -> None:
         raise ModelError(
             "model.lora_rank needs peft: pip install 'srpo[lora]', or set it to 0"
         ) from None
-    targets = _targets(model)
+    targets = targets_of(model)
     if not targets:
-        raise ModelError(
-            f"model.lora_rank: {model.config.model_type} models have no linear layers that "
-            "adapters fit; set it to 0"
-        )
+        raise ModelError(no_targets(model.config.model_type))
     config = LoraConfig(r=rank, lora_alpha=ALPHA_OVER_RANK * rank, target_modules=targets)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -43,7 +40,14 @@ def add_adapters(model: Any, rank: int, seed: int) -> None:
             weight.data = weight.data.float()
 
 
-def _targets(model: Any) -> list[str]:
+def no_targets(model_type: str) -> str:
+    """What is said of a model that adapters do not fit."""
+    return (
+        f"model.lora_rank: {model_type} models have no linear layers that adapters fit; set it to 0"
+    )
+
+
+def targets_of(model: Any) -> list[str]:
     """Linear layers below the output head, by name; what peft calls all-linear."""
     head = model.get_output_embeddings()
     linear = torch.nn.Linear

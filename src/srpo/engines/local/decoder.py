@@ -16,10 +16,11 @@ import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from srpo.engines import MAX_MASK
 from srpo.engines.local.adapters import bias_of, weight_of
 
 FAMILIES = frozenset({"llama", "mistral", "qwen2", "qwen3"})
-MAX_MASK = 1 << 25  # entries
+NORMED_HEADS = frozenset({"qwen3"})  # queries and keys are normed
 PLAIN_ROPE = frozenset({"default", "linear", "llama3", "yarn"})
 
 KeyValue = tuple[Tensor, Tensor]  # keys and values of one layer, each [B, K, T, D]

@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor
 
-from srpo.engines import MAX_LOGITS
+from srpo.engines import MAX_LOGITS, PREFILL_TOKENS, kept_bytes
 from srpo.engines.local.decoder import (
+    NORMED_HEADS,
     PLAIN,
     Decoder,
     KeyValue,
@@ -24,7 +25,6 @@ from srpo.engines.local.logprobs import token_logprobs
 from srpo.engines.local.network import Look, Row
 
 VERIFY_TOKENS = 4096  # of drafts that are verified at once, padding counted
-PREFILL_TOKENS = 4096  # of prompts that go through the layers at once, padding counted
 
 
 class FusedCache:
@@ -54,7 +54,8 @@ class FusedCache:
         self.prompt_lengths_B = self.prompt_lengths_B[rows]
         self.next_positions_B = self.next_positions_B[rows]
         self.mask = self.mask[rows]
-        self.layers = [(self._kept(k, rows), self._kept(v, rows)) for k, v in self.layers]
+        for i, (keys, values) in enumerate(self.layers):  # never two of all layers
+            self.layers[i] = (self._kept(keys, rows), self._kept(values, rows))
         if self.ragged:
             self.num_filled = self._num_filled()
 
@@ -142,6 +143,13 @@ class FusedNetwork:
     ) -> None:
         self._decoder = Decoder(model, dtype, training)
         self._device = device
+        config = model.config
+        kv = self._decoder.num_kv * self._decoder.head_size
+        query = self._decoder.num_heads * self._decoder.head_size
+        widths = (config.hidden_size, query, kv, config.intermediate_size)
+        normed = config.model_type in NORMED_HEADS
+        own = kept_bytes(widths, dtype.itemsize, normed_heads=normed)
+        self.column_cost = 2 * kv * dtype.itemsize / own
 
     @torch.no_grad()
     def prefill(

@@ -40,11 +40,13 @@ def accumulate(
 ) -> list[list[float]]:
     """Add the gradient of the summed loss over `data` to the weights; return new logprobs.
 
-    At most `max_tokens` padded tokens of rows, and as many of prefixes, are held at once
-    (a single longer row still goes through alone).
+    At most `max_tokens` padded tokens of rows, and as many of prefixes, are held at once, and
+    copies of prefixes that take no more than so many tokens of rows would (a single longer row
+    still goes through alone).
     """
     logprobs = [[0.0] * len(datum.tokens) for datum in data]
-    for chunk in plan(data, max_tokens, share=network.shares_prefixes):
+    cost = network.column_cost
+    for chunk in plan(data, max_tokens, share=network.shares_prefixes, column_cost=cost):
         prefixes = network.prefixes(chunk.prefixes)
         for rows in chunk.micro_batches:
             new = _one_micro_batch(network, rows, prefixes, clip).tolist()
@@ -81,7 +83,9 @@ def _one_micro_batch(
     return new.detach()
 
 
-def plan(data: Sequence[Datum], max_tokens: int, *, share: bool) -> Iterator[Chunk]:
+def plan(
+    data: Sequence[Datum], max_tokens: int, *, share: bool, column_cost: float = 0.0
+) -> Iterator[Chunk]:
     """Cut data into chunks by prefix and rows into micro-batches by length.
 
     With `share`, data with the same tokens before the first trained one (less the last, whose
@@ -101,7 +105,9 @@ def plan(data: Sequence[Datum], max_tokens: int, *, share: bool) -> Iterator[Chu
             for number, prefix in enumerate(taken)
             for index, datum in by_prefix[prefix]
         ]
-        yield Chunk(tuple(taken), tuple(_micro_batches(rows, max_tokens)))
+        copied = len(taken[-1]) * column_cost  # by each row: its prefix's keys and values, padded
+        most_rows = max(1, int(max_tokens / copied)) if copied else len(rows)
+        yield Chunk(tuple(taken), tuple(_micro_batches(rows, max_tokens, most_rows)))
 
 
 def _first_trained(datum: Datum) -> int:
@@ -116,14 +122,17 @@ def _take(prefixes: Sequence[tuple[int, ...]], max_tokens: int) -> list[tuple[in
     return list(prefixes[:count])
 
 
-def _micro_batches(rows: Sequence[Row], max_tokens: int) -> Iterator[tuple[Row, ...]]:
+def _micro_batches(
+    rows: Sequence[Row], max_tokens: int, most_rows: int
+) -> Iterator[tuple[Row, ...]]:
     """Rows of similar length together: as many as fit, padding included, and little of that."""
     batch: list[Row] = []
     used = 0
     for row in sorted(rows, key=lambda row: len(row.tokens)):
         padded = (len(batch) + 1) * len(row.tokens)
         padding = padded - used - len(row.tokens)
-        if batch and (padded > max_tokens or padding > MOST_PADDING * padded):
+        full = padded > max_tokens or len(batch) >= most_rows
+        if batch and (full or padding > MOST_PADDING * padded):
             yield tuple(batch)
             batch, used = [], 0
         batch.append(row)

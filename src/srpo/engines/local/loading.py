@@ -175,35 +175,6 @@ def model_stops(model: Any) -> tuple[int, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def read_shape(name: str) -> dict[str, int]:
-    """Sizes of a model, read from its config alone: no weights are loaded.
-
-    Raises `ModelError` if there is no config to read.
-    """
-    config = read_config(name)
-    try:
-        with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
-    except Exception as error:  # noqa: BLE001 - transformers raises all kinds; each ends the run
-        raise ModelError(f"--model {name}: cannot be read: {_unfit(error)}") from None
-    text = config.get_text_config()
-    heads = getattr(text, "num_attention_heads", None)
-    if not heads:
-        raise ModelError(
-            f"--model {name}: {config.model_type} models have no attention heads, and srpo samples "
-            "and plans only models with attention"
-        )
-    head_size = getattr(text, "head_dim", None) or text.hidden_size // heads
-    return {
-        "num_weights": sum(weight.numel() for weight in model.parameters()),
-        "num_layers": text.num_hidden_layers,
-        "width": text.hidden_size,
-        "mlp_width": getattr(text, "intermediate_size", None) or 4 * text.hidden_size,
-        "kv_width": (getattr(text, "num_key_value_heads", None) or heads) * head_size,
-        "vocabulary": text.vocab_size,
-    }
-
-
 def pick_device(wanted: str) -> torch.device:
     """The device for a setting: auto takes a GPU if there is one.
 
@@ -276,18 +247,23 @@ def _plain(
     model: Any, dtype: torch.dtype, device: torch.device, training: Passes, begin: str
 ) -> PlainNetwork:
     """Its note starts with `begin`. Raises `ModelError` if what only the other has is asked for."""
-    asked = {"gradient_checkpointing": training.checkpointed, "compile": training.compiled}
-    for name, wanted in asked.items():
-        if wanted:
-            raise ModelError(
-                f"model.{name}: not for {model.config.model_type} models (only for "
-                f"{', '.join(sorted(FAMILIES))}); set it to false"
-            )
+    check_passes(model.config.model_type, training)
     note = (
         f"{begin} is sampled and trained through transformers: right, but slower; no shared "
         "prefixes, no refill of rows that are done, no gradient_checkpointing, no compile"
     )
     return PlainNetwork(model, dtype, device, note)
+
+
+def check_passes(model_type: str, training: Passes) -> None:
+    """Raise `ModelError` if a model without a fused network is to be trained as only that can."""
+    asked = {"gradient_checkpointing": training.checkpointed, "compile": training.compiled}
+    for name, wanted in asked.items():
+        if wanted:
+            raise ModelError(
+                f"model.{name}: not for {model_type} models (only for "
+                f"{', '.join(sorted(FAMILIES))}); set it to false"
+            )
 
 
 def _check_compiler(device: torch.device) -> None:

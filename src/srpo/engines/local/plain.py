@@ -45,6 +45,7 @@ class PlainNetwork:
 
     shares_prefixes = False
     refills = False
+    column_cost = 0.0
 
     def __init__(
         self, model: Any, dtype: torch.dtype, device: torch.device, note: str = ""

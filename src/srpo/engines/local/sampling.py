@@ -139,7 +139,9 @@ def _draw_batch(
     logits, cache = network.prefill(prompts, n, how.max_tokens)
     made = Completions(len(drafts), how, logits.device)
     rows = torch.arange(len(drafts), device=logits.device)
-    _go_on(network, made, rows, choose(logits, how, generator), cache, how, generator)
+    chosen = choose(logits, how, generator)
+    del logits  # as large as those of a decoding step, beside which they would lie
+    _go_on(network, made, rows, chosen, cache, how, generator)
     return made.samples()
 
 
@@ -162,7 +164,9 @@ def _continue_drafts(
             for row, reused in zip(rows.tolist(), made.reused_B[rows].tolist(), strict=True)
         ]
         logits, cache = network.resume(contexts, rows, cache, how.max_tokens)
-        _go_on(network, made, rows, verification.choose(logits, rows), cache, how, generator)
+        chosen = verification.choose(logits, rows)
+        del logits
+        _go_on(network, made, rows, chosen, cache, how, generator)
     return made.samples()
 
 
