@@ -12,6 +12,7 @@ from typing import Any
 from srpo.config import Config, StageConfig
 from srpo.engines import (
     MAX_CHOSEN_LOGITS,
+    MAX_GRAD_LOGITS,
     MAX_KEPT_LOGITS,
     MAX_LOGITS,
     MAX_MASK,
@@ -25,6 +26,7 @@ FLOAT32 = 4  # bytes
 MOMENTS = {"float32": 8, "8bit": 2}  # bytes of a trained weight's two
 WEIGHT_GRAPHS = 2  # copies in the compute precision: for shared prefixes, and for a micro-batch
 SMALLEST = 64  # tokens of a micro-batch
+CUT_LOGIT = 40  # bytes of a logit that autograd passes over: scaled, capped, as logprobs
 CHOOSING = 24  # bytes of a logit that a token is chosen by: float32 tables, and one of float64
 CHOOSING_NUCLEUS = 44  # and those that are sorted
 # On a CPU the C library keeps freed pieces of less than 32 MiB in a heap with holes. Measured, as a
@@ -50,6 +52,7 @@ class ModelShape:
     plain_kept: int = 0
     normed_heads: bool = False  # queries and keys, as in qwen3
     model_type: str = ""
+    plain_head: bool = False  # such a model does more to its logits than to multiply by the head
     plain_sides: int = 0  # of such a model: inputs and outputs of linear layers that adapters fit
 
     @property
@@ -144,8 +147,12 @@ def _held(config: Config, shape: ModelShape, stage: StageConfig, micro: int) -> 
     back = _backwards(shape, compute)
     if shape.plain_kept:
         tokens = max(micro, prompt + answer)
-        logits = _logits(tokens * shape.vocabulary, FLOAT32)
-        return tokens * shape.plain_kept + max(0, tokens * back - logits), logits
+        entries = tokens * shape.vocabulary
+        logits = _logits(entries, FLOAT32)
+        if shape.plain_head:
+            logits = min(entries, MAX_GRAD_LOGITS) * CUT_LOGIT
+        one = tokens * back + _heap(config, shape, tokens)
+        return tokens * shape.plain_kept + max(0, one - logits), logits
     prefixes = min(max(micro, prompt), stage.problems_per_step * prompt)
     column = 2 * shape.kv_width * compute  # a key and a value in one layer
     copies = prompt * column / shape.kept_bytes(compute)  # of a row, in tokens of its own
@@ -163,7 +170,7 @@ def _held(config: Config, shape: ModelShape, stage: StageConfig, micro: int) -> 
         whole, one = _layers(config, shape, prefixes, own, count * prompt)
         # the backward pass is through with the logits before it comes to a layer
         one += own * back + count * (prompt + length) * column
-        one += _heap(config, shape, max(prefixes, own))
+        one += _heap(config, shape, max(prefixes, own + 2 * int(count * copies)))
         logits = _logits(own * shape.vocabulary, compute)
         found.append((whole + mask + max(0, one - logits), logits))
     return max(found, key=sum)
@@ -183,7 +190,8 @@ def _heap(config: Config, shape: ModelShape, tokens: int) -> int:
     if config.model.device == "cuda" or tokens * 2 * shape.mlp_width * compute >= HEAP_PIECE:
         return 0
     share = HEAP_SHARE_CHECKPOINTED if config.model.gradient_checkpointing else HEAP_SHARE
-    return int(share * tokens * (shape.kept_bytes(compute) + _backwards(shape, compute)))
+    kept = shape.plain_kept // shape.num_layers or shape.kept_bytes(compute)
+    return int(share * tokens * (kept + _backwards(shape, compute)))
 
 
 def _backwards(shape: ModelShape, compute: int) -> int:

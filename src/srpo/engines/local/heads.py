@@ -9,11 +9,9 @@ import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from srpo.engines import MAX_LOGITS
+from srpo.engines import MAX_GRAD_LOGITS
 from srpo.engines.local.logprobs import token_logprobs
 
-# Autograd passes over a table several times, so that a part of it is smaller than MAX_LOGITS.
-MAX_GRAD_LOGITS = MAX_LOGITS // 4
 SAME_LOGITS = 1e-5  # in units of the largest: a matrix product alone, and no scale or soft cap
 LARGE = 1000.0  # logits that a soft cap of tens changes much
 

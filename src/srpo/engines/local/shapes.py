@@ -50,6 +50,7 @@ def read_shape(name: str) -> dict[str, Any]:
         "own_query_width": heads * head_size,
         "plain_kept": _plain_kept(model, text) if plain else 0,
         "plain_sides": _sides(model) if plain else 0,
+        "plain_head": plain and not _only_multiplies(model, text),
         "normed_heads": config.model_type in NORMED_HEADS,
         "model_type": config.model_type,
     }
@@ -60,6 +61,14 @@ def check_plain(config: Config, model_type: str, *, takes_adapters: bool) -> Non
     check_passes(model_type, Passes(config.model.gradient_checkpointing, config.model.compile))
     if config.model.lora_rank and not takes_adapters:
         raise ModelError(no_targets(model_type))
+
+
+def _only_multiplies(model: Any, config: Any) -> bool:
+    """Whether `OutputHead` will find that logits are a product alone; here there are no numbers."""
+    names = ("final_logit_softcapping", "logit_scale", "logits_scaling")
+    head = model.get_output_embeddings()
+    bias = head is None or getattr(head, "bias", None) is not None
+    return not bias and all(getattr(config, name, None) in (None, 1.0) for name in names)
 
 
 def _sides(model: Any) -> int:
@@ -92,8 +101,7 @@ def _plain_kept(model: Any, config: Any) -> int:
     ids = torch.zeros(ROWS, LENGTH, dtype=torch.long, device="meta")
     try:
         with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
-            model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False,
-                  logits_to_keep=1)  # fmt: skip
+            model(input_ids=ids, use_cache=False, logits_to_keep=1)
     except Exception:  # noqa: BLE001 - of whichever model's own code
         experts = getattr(config, "num_experts_per_tok", None) or 1
         mlp = PLAIN_MLPS * experts * _mlp_width(config)
