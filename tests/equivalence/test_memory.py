@@ -146,9 +146,6 @@ WORKS = {
         {"model_type": "gpt2", "n_embd": 128, "n_layer": 4, "n_head": 4, "vocab_size": 50_257},
         1024, 32, 224, 1, 4,
     ),
-    "through transformers, with a soft cap": Work(
-        {**SMALL, "model_type": "gemma2", "head_dim": 32, "vocab_size": 50_000}, 1024, 32, 224, 1, 4
-    ),
 }  # fmt: skip
 
 

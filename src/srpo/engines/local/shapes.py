@@ -99,9 +99,11 @@ def _plain_kept(model: Any, config: Any) -> int:
 
     held: list[torch.Tensor] = []
     ids = torch.zeros(ROWS, LENGTH, dtype=torch.long, device="meta")
+    # as the layers see it: from a mask of tokens models look at numbers to make it
+    seen = torch.ones(ROWS, 1, LENGTH, LENGTH, dtype=torch.bool, device="meta")
     try:
         with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
-            model(input_ids=ids, use_cache=False, logits_to_keep=1)
+            model(input_ids=ids, attention_mask=seen, use_cache=False, logits_to_keep=1)
     except Exception:  # noqa: BLE001 - of whichever model's own code
         experts = getattr(config, "num_experts_per_tok", None) or 1
         mlp = PLAIN_MLPS * experts * _mlp_width(config)
