@@ -22,6 +22,10 @@ SCALE_MODEL = (
     "bundled model on purpose (docs/scale-model.md). It illustrates the method and tests it; it "
     "is no evidence about large models."
 )
+GENERATED = (
+    "The problems are generated ones of a scale model's world (docs/scale-model.md). They "
+    "illustrate the method and test it; they are no evidence about large models."
+)
 
 
 def write_report(run: RunDirectory, config: Config, state: RunState, ledger: Ledger) -> None:
@@ -87,8 +91,9 @@ def saved_in(ledger: Ledger) -> dict[int, int]:
 
 def notes_of(config: Config) -> list[str]:
     """What must be said wherever a figure of this run is shown."""
-    embedded = config.model.name == "embedded" or any(s.generate for s in config.sets.values())
-    return [SCALE_MODEL] if embedded else []
+    if config.model.name == "embedded":
+        return [SCALE_MODEL]
+    return [GENERATED] if any(s.generate for s in config.sets.values()) else []
 
 
 def stage_starts(config: Config, rows: Sequence[Row]) -> list[tuple[str, int]]:

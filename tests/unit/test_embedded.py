@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from srpo.config import Config, SetConfig
 from srpo.embedded import MODEL_DIR
+from srpo.finish import notes_of
 
 REPORT: dict[str, Any] = json.loads((MODEL_DIR / "report.json").read_text(encoding="utf-8"))
 CONFIG: dict[str, Any] = json.loads((MODEL_DIR / "config.json").read_text(encoding="utf-8"))
@@ -55,3 +57,14 @@ def test_the_conflict_is_built_in_as_the_docs_say() -> None:
 
 def test_its_thinking_is_right_more_often_than_not_at_levels_five_and_six() -> None:
     assert min(rates("mixture", "math", "thinking")[4:6]) > 0.5
+
+
+def test_what_was_built_in_is_said_of_the_bundled_model_alone() -> None:
+    problems = {"m": {"generate": "math", "count": 8}}
+    stage = [{"name": "one", "sets": {"m": 1}, "steps": 1}]
+    bundled = Config.model_validate({"sets": problems, "stage": stage})
+    other = Config.model_validate({"sets": problems, "stage": stage, "model": {"name": "mine"}})
+    real = other.model_copy(update={"sets": {"m": SetConfig(files=("p.jsonl",))}})
+    assert "was built into the bundled model on purpose" in notes_of(bundled)[0]
+    assert notes_of(other)[0].startswith("The problems are generated ones")
+    assert notes_of(real) == []
