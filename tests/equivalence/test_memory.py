@@ -137,11 +137,6 @@ WORKS = {
         {**SMALL, "model_type": "qwen3", "head_dim": 64, "num_key_value_heads": 2},
         2048, 32, 224, 1, 9,
     ),
-    "large vocabulary, many rows": Work(
-        {**SMALL, "model_type": "qwen2", "hidden_size": 32, "vocab_size": 151_936,
-         "tie_word_embeddings": True},
-        64, 8, 4, 4, 48, rows=192,
-    ),
     "through transformers": Work(
         {"model_type": "gpt2", "n_embd": 128, "n_layer": 4, "n_head": 4, "vocab_size": 50_257},
         1024, 32, 224, 1, 4,

@@ -192,13 +192,15 @@ def test_the_most_tokens_that_fit_are_found_or_what_would_help_is_said(tmp_path:
     with pytest.raises(ConfigError) as caught:
         fitting_tokens(config, SHAPE, 10**6)
     # 16 bytes a weight, two copies of 98,304 joined ones, and a gradient of 1000 x 64 embeddings,
-    # all in float32; 536 tokens of 4 x 1152 activations, and of 1000 logits, twice: 31,209,984
+    # all in float32: 17,042,432. A prompt of 512 and two rows of 24 keep 4608 bytes in each of 4
+    # layers, and each row 512 x 256 of copies; their mask has 48 x 536 numbers, twice; logits of
+    # 48 x 1000, twice: 29,002,752 in all
     assert str(caught.value).startswith(
-        "this needs 29.8 MiB, and there are 1.0 MiB: try model.gradient_"
+        "this needs 27.7 MiB, and there are 1.0 MiB: try model.gradient_"
     )
-    # 1,000,512 tokens of activations, and 2^25 logits at once
+    # a mask of 10^6 x 1,000,512 numbers is 3,727 GiB, 1,000,512 tokens of activations 17
     huge = config_of(tmp_path, stage={"max_completion_tokens": 10**6})
-    with pytest.raises(ConfigError, match=r"needs 17\.3 GiB, and there are 1\.0 GiB: try"):
+    with pytest.raises(ConfigError, match=r"needs 3746\.5 GiB, and there are 1\.0 GiB: try"):
         fitting_tokens(huge, SHAPE, 2**30)
     assert "optimizer.moments=8bit" in str(caught.value)
 
