@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.measuring import Section
-from srpo.config_files import load_config
+from srpo.config.files import load_config
 
 DOMAINS = ("math", "code")
 ARMS = (("SRPO", "srpo"), ("vanilla GRPO", "grpo"))

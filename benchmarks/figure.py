@@ -11,8 +11,8 @@ from pathlib import Path
 from srpo.comparison.comparing import rate_choices
 from srpo.comparison.plan import load_comparison
 from srpo.comparison.results import read_arm
-from srpo.finish import notes_of
 from srpo.insight.comparison_figure import draw_comparison
+from srpo.run.finish import notes_of
 
 
 def main() -> None:

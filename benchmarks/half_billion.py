@@ -20,11 +20,11 @@ import torch
 
 from benchmarks.shapes import qwen25_half_billion
 from srpo.config import Config
-from srpo.config_files import load_config
+from srpo.config.files import load_config
 from srpo.engines.local import LocalEngine
 from srpo.engines.local.decoder import Passes
-from srpo.known_models import known_shape
-from srpo.memory import estimate_memory
+from srpo.planning.known_models import known_shape
+from srpo.planning.memory import estimate_memory
 from srpo.types import Adam, Clip, Datum, Sampling
 
 RECIPE = Path(__file__).parents[1] / "configs" / "srpo-qwen2.5-0.5b.toml"

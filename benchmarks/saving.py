@@ -17,10 +17,10 @@ import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from benchmarks.measuring import Section, machine
-from srpo.checkpoints import RunState, write_checkpoint
-from srpo.config_run import CheckpointConfig
+from srpo.config.run import CheckpointConfig
 from srpo.embedded import MODEL_DIR
 from srpo.engines.local import LocalEngine
+from srpo.resuming.checkpoints import RunState, write_checkpoint
 from srpo.rundir import RunDirectory
 from srpo.trainer import train
 from srpo.types import Adam, Clip, Datum
@@ -39,7 +39,7 @@ def wall_s(action: Callable[[], object]) -> float:
 
 def demo_share(folder: Path) -> tuple[float, float, float]:
     """(seconds of a step, of a checkpoint, its share at the default interval), demo model."""
-    from srpo.config_files import load_config, parse_set
+    from srpo.config.files import load_config, parse_set
 
     settings = [
         parse_set(text) for text in ("stage.1.steps=12", "stage.2.steps=12", "evaluation.samples=0")

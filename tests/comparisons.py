@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from srpo.checkpoints import RunState, state_text
 from srpo.comparison.jobs import Job
 from srpo.comparison.plan import Comparison, load_comparison
-from srpo.config_files import dump
-from srpo.figures import Accuracy, DomainScore, Evaluation, evaluation_row
+from srpo.config.files import dump
+from srpo.resuming.checkpoints import RunState, state_text
+from srpo.run.figures import Accuracy, DomainScore, Evaluation, evaluation_row
 from srpo.rundir import RunDirectory
 from srpo.types import Split
 

@@ -19,10 +19,10 @@ from typing import Any
 from srpo.config import Config
 from srpo.engines import Drafts, ModelOpener
 from srpo.engines.scripted import ScriptedEngine
+from srpo.run.watcher import Silent
 from srpo.rundir.disk import Disk, reported
 from srpo.trainer import Machine, Run, train
 from srpo.types import Adam, Clip, Datum, Sample, Sampling
-from srpo.watcher import Silent
 from tests import short_runs
 from tests.short_runs import RIGHT, WRONG, config_of
 

@@ -14,8 +14,8 @@ from srpo.config import Config
 from srpo.embedded import MODEL_DIR
 from srpo.engines import ModelOpener, OpenModel
 from srpo.engines.scripted import ScriptedEngine
-from srpo.figures import StepFigures
-from srpo.watcher import Silent
+from srpo.run.figures import StepFigures
+from srpo.run.watcher import Silent
 
 RIGHT, WRONG = "<think>x</think>\\boxed{7}", "<think>x</think>\\boxed{8}"
 

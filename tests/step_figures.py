@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from srpo.figures import DomainFigures, StepFigures
+from srpo.run.figures import DomainFigures, StepFigures
 from srpo.types import Domain
 
 

@@ -13,10 +13,10 @@ import click
 
 from srpo import __version__
 from srpo.errors import SrpoError
-from srpo.interrupts import StoppedAtOnce
+from srpo.run.interrupts import StoppedAtOnce
 
 if TYPE_CHECKING:
-    from srpo.config_files import LoadedConfig
+    from srpo.config.files import LoadedConfig
     from srpo.problems.exports import Format
 
 EXISTING = click.Path(path_type=Path)
@@ -148,7 +148,7 @@ def commands() -> None:
 @click.option("--resume", type=EXISTING, help="Go on with this run directory.")
 def train(out: Path | None, resume: Path | None, **options: Any) -> int:
     """Train. Without CONFIG: the embedded demo, minutes on a CPU."""
-    from srpo.config_files import parse_set
+    from srpo.config.files import parse_set
     from srpo.insight.lines import watcher_for
     from srpo.trainer import train as run_training
 
@@ -193,9 +193,9 @@ def plan(memory: float | None, assume: Sequence[str], rates: Path | None, **othe
 
     Problem files need not be there, nor the hub: what is assumed in their place is said.
     """
-    from srpo.cost import Assumptions
     from srpo.insight.plan_view import Question, print_plan
-    from srpo.plan import parse_assumed
+    from srpo.planning.cost import Assumptions
+    from srpo.planning.plan import parse_assumed
 
     names = ("peak_tflops", "training_share", "sampling_share", "length_share")
     given = {name: others.pop(name) for name in names} | {"device_gib": memory}
@@ -240,8 +240,8 @@ def doctor(run: Path) -> int:
 
     Nothing is changed. The exit code is 1 if something is wrong.
     """
-    from srpo.doctor import examine, exit_code
     from srpo.insight.doctor_view import print_findings
+    from srpo.resuming.doctor import examine, exit_code
 
     findings = examine(run)
     try:
@@ -303,7 +303,7 @@ def judge(file: Path | None, selftest: bool, **options: Any) -> int:
     A row: {"id", "domain": "math" or "code", "completion", "answer" or "tests"}. Its verdict:
     {"id", "verdict", "detail", "seconds", "parts"}. docs/rewards.md has the forms.
     """
-    from srpo.judging import run_judge, run_selftest
+    from srpo.insight.judge_command import run_judge, run_selftest
 
     if selftest and file is None:
         return run_selftest(click.echo, **options)
@@ -322,7 +322,7 @@ def _load(
     settings: Sequence[str],
 ) -> tuple[LoadedConfig, list[str]]:
     """The config that the options describe, and what is to be said about it."""
-    from srpo.config_files import OWN_PROBLEMS, Setting, load_config, parse_set
+    from srpo.config.files import OWN_PROBLEMS, Setting, load_config, parse_set
     from srpo.problems.own import use_problem_files
 
     notes: list[str] = []

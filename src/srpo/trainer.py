@@ -12,31 +12,31 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from srpo.batching import with_stage_advantages
-from srpo.checkpoints import remove_old, write_checkpoint
 from srpo.config import Algorithm, Config
-from srpo.config_files import DEMO, Setting, check_preset_applied, dump, load_config
+from srpo.config.files import DEMO, Setting, check_preset_applied, dump, load_config
 from srpo.engines import ModelOpener
 from srpo.errors import FaultError, RunDirectoryError, SrpoError
-from srpo.figures import Evaluation, evaluation_from
-from srpo.finish import write_report
-from srpo.health import DriftedError, raise_skipped, too_many_skipped
-from srpo.held_out import (
+from srpo.resuming.checkpoints import remove_old, write_checkpoint
+from srpo.resuming.resume import first_attempt, look_at, open_resumed, switch_of
+from srpo.run.figures import Evaluation, evaluation_from
+from srpo.run.finish import write_report
+from srpo.run.health import DriftedError, raise_skipped, too_many_skipped
+from srpo.run.held_out import (
     evaluate_along_the_way,
     evaluate_as_due,
     evaluate_first,
     evaluate_last,
 )
-from srpo.interrupts import DrawingStopped, Interrupts
-from srpo.recording import close_step, tell_revived, timed
-from srpo.resuming import first_attempt, look_at, open_resumed, switch_of
+from srpo.run.interrupts import DrawingStopped, Interrupts
+from srpo.run.recording import close_step, tell_revived, timed
+from srpo.run.session import Session, open_selection, open_session
+from srpo.run.stepping import roll_out, update
+from srpo.run.watcher import Silent, StagePlan, Watcher
 from srpo.rundir import RunDirectory, claim_next
 from srpo.rundir.disk import Disk
 from srpo.rundir.lock import held
 from srpo.schedule import Progress, share_spent
 from srpo.selection import Selection
-from srpo.session import Session, open_selection, open_session
-from srpo.stepping import roll_out, update
-from srpo.watcher import Silent, StagePlan, Watcher
 
 TITLES: Mapping[Algorithm, str] = {
     "srpo": "SRPO",

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from srpo.config import RewardConfig
-from srpo.config_verifier import VerifierConfig
+from srpo.config.verifier import VerifierConfig
 from srpo.rewards import Grader
 from srpo.types import FunctionCase, Group, Problem, Rollout, Verdict
 from tests.factories import code_problem, math_problem, rollout

@@ -13,9 +13,9 @@ import pytest
 from rich.console import Console
 
 from benchmarks.kills import outcome
-from srpo.doctor import Finding, Grade, examine, exit_code
 from srpo.errors import RunDirectoryError
 from srpo.insight.doctor_view import print_findings
+from srpo.resuming.doctor import Finding, Grade, examine, exit_code
 from srpo.rundir import RunDirectory
 from tests.interruptions import Torn, begin, finish, killed_at, two_stages
 

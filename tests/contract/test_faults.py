@@ -20,7 +20,7 @@ from benchmarks.kills import outcome
 from srpo.config import Config
 from srpo.engines import ModelOpener, OpenModel
 from srpo.errors import FaultError, RunDirectoryError
-from srpo.interrupts import StoppedAtOnce
+from srpo.run.interrupts import StoppedAtOnce
 from srpo.rundir import RunDirectory
 from srpo.rundir.lock import held
 from srpo.trainer import Machine, train

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from srpo.config_verifier import VerifierConfig
+from srpo.config.verifier import VerifierConfig
 from srpo.rewards import judge_rows
 
 ONCE = {"kind": "stdio", "cases": [{"input": "1", "output": "2"}]}

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from srpo.config import RewardConfig
-from srpo.config_verifier import VerifierConfig
+from srpo.config.verifier import VerifierConfig
 from srpo.errors import ConfigError
-from srpo.problem_sets import ProblemSets, check_scorers
 from srpo.rewards import Grader
 from srpo.rewards.scorers import ScorerVerifier
+from srpo.run.problem_sets import ProblemSets, check_scorers
 from srpo.types import Group, Problem, Scorer, Verdict
 from tests.factories import math_problem, rollout
 

@@ -11,7 +11,7 @@ import pytest
 
 from srpo import train
 from srpo.config import Config, RewardConfig
-from srpo.config_verifier import VerifierConfig
+from srpo.config.verifier import VerifierConfig
 from srpo.errors import ConfigError, SandboxError
 from srpo.rewards import Grader
 from srpo.rewards.math.second_opinion import Opinion
@@ -60,7 +60,7 @@ def test_a_resumed_run_tries_the_same_tests_first_and_asks_the_same_questions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "srpo.session.second_opinions",
+        "srpo.run.session.second_opinions",
         lambda _, rows: [
             Opinion(id, gold, "", ours, why, Verdict.CORRECT, "") for id, gold, _, ours, why in rows
         ],

@@ -13,13 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from srpo.config_files import load_config
+from srpo.config.files import load_config
 from srpo.embedded import MODEL_DIR
 from srpo.embedded.world import generate
-from srpo.problem_sets import load_sets
 from srpo.problems import write_problems
+from srpo.run.problem_sets import load_sets
 
 ROOT = Path(__file__).parents[2]
+ROOMS_WITH_FILES = ("config", "engines", "rewards", "run", "resuming", "sandbox")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 # what a command of the README is given here beside its own words, so that it takes seconds
 SHORTER = (
@@ -136,7 +137,7 @@ def test_the_tree_of_the_readme_is_the_tree_on_disk() -> None:
     names = {name.strip().rstrip("/") for name in named}
     package = ROOT / "src" / "srpo"
     for name in names:
-        inside = (package / room / name for room in ("", "engines", "rewards", "sandbox"))
+        inside = (package / room / name for room in ("", *ROOMS_WITH_FILES))
         places = (*inside, ROOT / name, ROOT / "docs" / name, ROOT / "configs" / name)
         assert any(place.exists() for place in places), name
     rooms = {path.name for path in package.iterdir() if not path.name.startswith("_")}

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from transformers import AutoConfig
 
-from srpo.memory import estimate_memory, shape_of
+from srpo.planning.memory import estimate_memory, shape_of
 from tests.short_runs import config_of
 
 PROMPT, ANSWER, SAMPLED = 32, 128, 32

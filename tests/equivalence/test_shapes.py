@@ -12,7 +12,7 @@ from transformers import AutoConfig
 from srpo.engines.local.adapters import add_adapters
 from srpo.engines.local.shapes import check_plain
 from srpo.errors import ModelError
-from srpo.memory import ModelShape, shape_of
+from srpo.planning.memory import ModelShape, shape_of
 from tests.contract.test_engine import tiny_model
 from tests.short_runs import config_of
 

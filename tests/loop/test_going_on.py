@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from srpo.config_files import Setting
-from srpo.doctor import Grade, examine
+from srpo.config.files import Setting
 from srpo.errors import ConfigError, FaultError, RunDirectoryError, SrpoError
+from srpo.resuming.doctor import Grade, examine
 from srpo.rundir import RunDirectory
 from srpo.rundir.attempts import attempts_of
 from srpo.trainer import Machine, Run, train

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from srpo.config_files import Setting
-from srpo.doctor import Grade, examine
+from srpo.config.files import Setting
 from srpo.errors import ConfigError, FaultError, RunDirectoryError
+from srpo.resuming.doctor import Grade, examine
 from srpo.rundir import RunDirectory
 from srpo.trainer import Machine, train
 from tests.interruptions import Once, Writes, disk_full

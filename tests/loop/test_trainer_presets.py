@@ -9,7 +9,7 @@ import pytest
 
 from srpo import train
 from srpo.config import Config
-from srpo.config_files import apply_preset, dump, load_config
+from srpo.config.files import apply_preset, dump, load_config
 from srpo.errors import ConfigError
 from srpo.rundir import RunDirectory
 from tests.short_runs import RIGHT, WRONG, config_of, opener

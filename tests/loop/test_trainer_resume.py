@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from srpo.checkpoints import read_state, state_text
 from srpo.errors import ConfigError, RunDirectoryError
 from srpo.history import Ledger
+from srpo.resuming.checkpoints import read_state, state_text
 from srpo.rundir import RunDirectory
 from srpo.trainer import Run, train
 from tests.loop.test_trainer_evaluations import SETS, evaluations, trained

@@ -59,10 +59,10 @@ def test_every_module_that_is_named_exists_with_the_test_that_is_named_in_it(
 @pytest.mark.parametrize(
     ("file", "name", "there"),
     [
-        ("config.py", None, True),
-        ("src/srpo/config.py", None, True),
-        ("fig.py", None, False),  # half of a name
-        ("unit/config.py", None, False),  # another folder
+        ("trainer.py", None, True),
+        ("src/srpo/config/__init__.py", None, True),
+        ("iner.py", None, False),  # half of a name
+        ("unit/trainer.py", None, False),  # another folder
         ("repo/test_docs.py", "test_every_test_that_is_named_exists", True),
         ("repo/test_layers.py", "test_every_test_that_is_named_exists", False),
     ],

@@ -208,9 +208,10 @@ def test_importing_the_package_loads_nothing_heavy_and_is_quick() -> None:
 @pytest.mark.parametrize(
     "module",
     [
-        "config_files", "problems", "selection", "prompts", "rollouts", "rewards.judge", "batching",
-        "history", "schedule", "figures", "watcher", "rundir", "checkpoints", "session",
-        "trainer", "recording", "evaluation", "engines.scripted", "embedded.world", "judging",
+        "config.files", "problems", "selection", "prompts", "rollouts", "rewards.judge", "batching",
+        "history", "schedule", "run.figures", "run.watcher", "run.session", "run.recording",
+        "rundir", "resuming.checkpoints", "trainer", "evaluation", "engines.scripted",
+        "embedded.world", "insight.judge_command",
     ],
 )  # fmt: skip
 def test_everything_but_the_engine_can_be_imported_without_torch(module: str) -> None:

@@ -13,32 +13,29 @@ SOURCES = Path(__file__).parents[2] / "src"
 # A module may import from its own room and from those above it in this list. A package stands
 # for all of its modules, unless one of them is named itself.
 ROOMS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("words", ("types", "errors", "source")),
-    (
-        "config",
-        (
-            "config", "config_base", "config_run", "config_verifier", "config_mistakes",
-            "config_files",
-        ),
-    ),
+    ("words", ("types", "errors", "resuming", "resuming.source", "run", "planning")),
+    ("config", ("config",)),
     ("seam", ("engines",)),
     (
         "the way of the data",
         (
             "problems", "selection", "prefixes", "drafts", "prompts", "rollouts", "rewards",
             "sandbox", "subsets", "advantages", "batching", "importance", "account",
-            "history", "schedule",
-            "figures", "watcher",
+            "history", "schedule", "run.figures", "run.watcher",
         ),
     ),
-    ("machines", ("engines.local", "engines.scripted", "embedded", "rundir", "checkpoints")),
-    ("beside the run", ("evaluation", "insight", "interrupts")),
+    (
+        "machines",
+        ("engines.local", "engines.scripted", "embedded", "rundir", "resuming.checkpoints"),
+    ),
+    ("beside the run", ("evaluation", "insight", "run.interrupts")),
     (
         "the run",
         (
-            "problem_sets", "probing", "session", "plan", "memory", "known_models", "cost",
-            "recording", "health", "stepping", "held_out", "finish", "changes", "lost",
-            "resuming", "trainer",
+            "planning.plan", "planning.memory", "planning.known_models", "planning.cost",
+            "run.problem_sets", "run.probing", "run.session", "run.recording", "run.health",
+            "run.stepping", "run.held_out", "run.finish", "resuming.changes", "resuming.lost",
+            "resuming.resume", "trainer",
         ),
     ),
     (
@@ -46,9 +43,10 @@ ROOMS: tuple[tuple[str, tuple[str, ...]], ...] = (
         (
             "", "embedded.pretrain", "embedded.base_report", "insight.plan_view",
             "insight.cost_view", "insight.export_view", "insight.ledger_command",
-            "insight.run_view", "doctor", "insight.doctor_view", "judging", "comparison",
-            "insight.comparison_view", "insight.comparison_plan_view",
-            "insight.comparison_figure", "insight.comparison_progress",
+            "insight.run_view", "insight.doctor_view", "insight.judge_command",
+            "resuming.doctor", "comparison", "insight.comparison_view",
+            "insight.comparison_plan_view", "insight.comparison_figure",
+            "insight.comparison_progress",
         ),
     ),
     ("command line", ("cli", "__main__")),

@@ -23,7 +23,7 @@ from srpo.account import (
     saved_by_resampling,
 )
 from srpo.batching import with_advantages
-from srpo.figures import Evaluation, evaluation_row, score_domain
+from srpo.run.figures import Evaluation, evaluation_row, score_domain
 from srpo.subsets import with_subset
 from srpo.types import Fate, Group, Rollout, Verdict
 from tests.factories import code_problem, math_problem, rollout

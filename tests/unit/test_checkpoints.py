@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from srpo.checkpoints import (
+from srpo.config import SelectionConfig
+from srpo.engines.scripted import ScriptedEngine
+from srpo.errors import FaultError, RunDirectoryError
+from srpo.resuming.checkpoints import (
     RunState,
     checkpoints_of,
     damage_of,
@@ -18,9 +21,6 @@ from srpo.checkpoints import (
     remove_old,
     write_checkpoint,
 )
-from srpo.config import SelectionConfig
-from srpo.engines.scripted import ScriptedEngine
-from srpo.errors import FaultError, RunDirectoryError
 from srpo.rundir import RunDirectory
 from srpo.schedule import Progress
 from srpo.selection import Selection

@@ -8,7 +8,7 @@ import pytest
 
 from srpo.comparison.jobs import rate_jobs, result_jobs
 from srpo.comparison.plan import NO_END, differing, folder_name, load_comparison
-from srpo.config_files import dump, flat, load_config
+from srpo.config.files import dump, flat, load_config
 from srpo.errors import ConfigError
 from tests.comparisons import BASE, PLAN, RATES, comparison, write_plan
 

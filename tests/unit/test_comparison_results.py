@@ -17,7 +17,7 @@ from srpo.comparison.record import check_plan, keep_plan
 from srpo.comparison.results import Course, best_rate, choose_rate, read_arm, read_run
 from srpo.comparison.statistics import Cost
 from srpo.comparison.summary import Where, summarize
-from srpo.config_files import dump
+from srpo.config.files import dump
 from srpo.errors import ConfigError, RunDirectoryError
 from srpo.rundir import RunDirectory
 from tests.comparisons import PLAN, RATES, comparison, write_plan, write_run

@@ -9,7 +9,7 @@ from typing import Any, get_args
 import pytest
 
 from srpo.config import Algorithm, Config
-from srpo.config_files import (
+from srpo.config.files import (
     DEMO,
     OWN_PROBLEMS,
     PRESETS,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from srpo.config_files import load_config, parse_set, resolve, settings_of
+from srpo.config.files import load_config, parse_set, resolve, settings_of
 from srpo.errors import ConfigError
 from tests.configs import GOOD, written
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from srpo.config_files import DEMO, load_config, parse_set
+from srpo.config.files import DEMO, load_config, parse_set
 
 
 def test_what_a_preset_says_of_every_stage_is_said_to_come_from_it() -> None:

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from srpo.config import Config
-from srpo.cost import (
+from srpo.errors import ConfigError, RunDirectoryError
+from srpo.planning.cost import (
     Assumptions,
     Cost,
     Rates,
@@ -23,9 +24,8 @@ from srpo.cost import (
     training_flops,
     work_of,
 )
-from srpo.errors import ConfigError, RunDirectoryError
-from srpo.memory import ModelShape, micro_batch_bytes, sharded_bytes
-from srpo.plan import StageOutline
+from srpo.planning.memory import ModelShape, micro_batch_bytes, sharded_bytes
+from srpo.planning.plan import StageOutline
 
 SHAPE = ModelShape(10**6, num_layers=4, width=64, mlp_width=128, kv_width=32, vocabulary=1000)
 SEVEN = ModelShape(7 * 10**9, 1, 1, 1, 1, 1)  # so narrow that attention hardly adds to it

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from srpo.figures import DomainFigures
 from srpo.insight.curve import Row, curve_text, domains_of, draw_curve, series, smoothed
+from srpo.run.figures import DomainFigures
 from srpo.types import Domain
 from tests.step_figures import domain, figures
 

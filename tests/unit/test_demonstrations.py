@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from srpo.config import RewardConfig
-from srpo.config_verifier import VerifierConfig
+from srpo.config.verifier import VerifierConfig
 from srpo.embedded.demonstrations import BASE, CLEAN, Habits, demonstrate
 from srpo.embedded.world import LEVELS, Task, draw_task, problem_of
 from srpo.rewards import Grader

@@ -9,7 +9,7 @@ import pytest
 
 from srpo.config import Config, SetConfig
 from srpo.embedded import MODEL_DIR
-from srpo.finish import notes_of
+from srpo.run.finish import notes_of
 
 REPORT: dict[str, Any] = json.loads((MODEL_DIR / "report.json").read_text(encoding="utf-8"))
 CONFIG: dict[str, Any] = json.loads((MODEL_DIR / "config.json").read_text(encoding="utf-8"))

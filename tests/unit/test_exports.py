@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from srpo.config import Config
-from srpo.config_files import dump, load_config, parse_set
+from srpo.config.files import dump, load_config, parse_set
 from srpo.errors import ProblemFileError, SrpoError
 from srpo.history import Ledger, When
 from srpo.insight.ledger_command import show_ledger

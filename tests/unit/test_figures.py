@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from srpo.figures import (
+from srpo.run.figures import (
     Accuracy,
     DomainFigures,
     DomainScore,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from srpo.figures import Accuracy, DomainScore, Evaluation, Gain, paired_gain
 from srpo.insight.report import report_data, report_text
+from srpo.run.figures import Accuracy, DomainScore, Evaluation, Gain, paired_gain
 
 
 def test_a_gain_is_paired_over_the_problems_that_both_evaluations_graded() -> None:

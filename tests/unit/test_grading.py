@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from srpo.config import RewardConfig
-from srpo.config_verifier import VerifierConfig
+from srpo.config.verifier import VerifierConfig
 from srpo.errors import SandboxError
 from srpo.rewards import Grader
 from srpo.rewards.code import check_programs, extract_program, same_stdout, same_value

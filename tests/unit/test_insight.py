@@ -9,7 +9,6 @@ import math
 import pytest
 from rich.console import Console
 
-from srpo.figures import Accuracy, DomainFigures, DomainScore, Evaluation
 from srpo.insight.lines import (
     Pace,
     PlainLines,
@@ -23,8 +22,9 @@ from srpo.insight.lines import (
 )
 from srpo.insight.live import LiveView, sparkline
 from srpo.insight.report import report_data, report_text, report_view
+from srpo.run.figures import Accuracy, DomainFigures, DomainScore, Evaluation
+from srpo.run.watcher import StagePlan
 from srpo.types import Domain
-from srpo.watcher import StagePlan
 from tests.step_figures import domain, figures
 
 PLAN = (StagePlan(1, "math", 25), StagePlan(2, "math and code", 45))

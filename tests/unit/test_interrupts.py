@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from srpo.interrupts import Interrupts, StoppedAtOnce
+from srpo.run.interrupts import Interrupts, StoppedAtOnce
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ import torch
 from transformers import AutoModelForCausalLM, Qwen2Config
 
 from srpo.errors import ModelError
-from srpo.known_models import KNOWN, context_for_planning, known_shape, shape_for_planning
-from srpo.memory import shape_of
+from srpo.planning.known_models import KNOWN, context_for_planning, known_shape, shape_for_planning
+from srpo.planning.memory import shape_of
 
 # as their model cards say, in billions, to the million
 BILLIONS = {"0.5B": 0.494, "1.5B": 1.544, "3B": 3.086, "7B": 7.616, "14B": 14.770, "32B": 32.764}

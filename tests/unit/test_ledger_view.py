@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from srpo.config_files import load_config, parse_set
+from srpo.config.files import load_config, parse_set
 from srpo.errors import SrpoError
 from srpo.history import Ledger, When
 from srpo.insight.ledger_view import print_decisions, print_ledger, print_life, print_never

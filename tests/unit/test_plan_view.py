@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from srpo.config_files import load_config, parse_set, settings_of
+from srpo.config.files import load_config, parse_set, settings_of
 from srpo.errors import ConfigError
 from srpo.insight.plan_view import Question, print_plan
 

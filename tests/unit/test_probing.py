@@ -11,8 +11,8 @@ import pytest
 
 from srpo.config import Config
 from srpo.errors import ConfigError
-from srpo.probing import Part, Probed, facts_of_probe, findings, parts_of, probe
-from srpo.problem_sets import ProblemSets, load_sets
+from srpo.run.probing import Part, Probed, facts_of_probe, findings, parts_of, probe
+from srpo.run.problem_sets import ProblemSets, load_sets
 from srpo.types import Group, Verdict
 from tests.factories import code_problem, group, math_problem, rollout
 from tests.short_runs import config_of

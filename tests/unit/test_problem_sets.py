@@ -11,8 +11,8 @@ from transformers import AutoTokenizer
 from srpo.config import Config, PromptConfig, SetConfig
 from srpo.embedded import MODEL_DIR
 from srpo.errors import ConfigError
-from srpo.problem_sets import ProblemSets, check_prompts, load_sets
 from srpo.prompts import Prompter
+from srpo.run.problem_sets import ProblemSets, check_prompts, load_sets
 from srpo.types import Problem
 from tests.factories import math_problem
 from tests.short_runs import config_of, problem_file

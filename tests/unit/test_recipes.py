@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from srpo import cli
-from srpo.config_files import CONFIGS, load_config
-from srpo.cost import devices_needed
-from srpo.known_models import known_shape
-from srpo.memory import estimate_memory, fitting_tokens
+from srpo.config.files import CONFIGS, load_config
+from srpo.planning.cost import devices_needed
+from srpo.planning.known_models import known_shape
+from srpo.planning.memory import estimate_memory, fitting_tokens
 
 RECIPES = sorted(CONFIGS.glob("srpo-*.toml"))
 TAG = re.compile(r"\[(V|S2|S|R|U|ours)\]")

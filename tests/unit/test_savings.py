@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from srpo.finish import saved_in
 from srpo.history import Ledger, When
+from srpo.run.finish import saved_in
 from srpo.selection.rule import Decision, Resampled
 from srpo.types import Group
 from tests.factories import group, math_problem

@@ -15,13 +15,13 @@ from srpo import train
 from srpo.account import fate_of
 from srpo.batching import with_stage_advantages
 from srpo.engines.scripted import ScriptedEngine
-from srpo.health import DriftedError
-from srpo.recording import Update
+from srpo.run.health import DriftedError
+from srpo.run.recording import Update
+from srpo.run.session import Session
+from srpo.run.stepping import update
+from srpo.run.watcher import Silent
 from srpo.rundir import RunDirectory
-from srpo.session import Session
-from srpo.stepping import update
 from srpo.types import Clip, Datum, Group, Rollout, Verdict
-from srpo.watcher import Silent
 from tests.factories import math_problem, rollout
 from tests.short_runs import WRONG, config_of, opener
 

@@ -26,7 +26,6 @@ from srpo.comparison.results import RateChoice, choose_rate, read_arm
 from srpo.comparison.running import run_comparison
 from srpo.comparison.source import source_changed
 from srpo.errors import ConfigError, RunDirectoryError
-from srpo.finish import notes_of
 from srpo.insight.comparison_figure import draw_comparison
 from srpo.insight.comparison_plan_view import print_comparison_plan
 from srpo.insight.comparison_progress import ComparisonProgress
@@ -39,7 +38,8 @@ from srpo.insight.comparison_view import (
     comparison_view,
     rates_data,
 )
-from srpo.problem_sets import load_sets
+from srpo.run.finish import notes_of
+from srpo.run.problem_sets import load_sets
 
 CHANGED = "The runs are those of another srpo than the one that wrote these tables."
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from srpo.checkpoints import newest_state
 from srpo.comparison.plan import Arm, Comparison, differing
 from srpo.config import Config
-from srpo.config_files import load_config
+from srpo.config.files import load_config
 from srpo.errors import ConfigError, RunDirectoryError
+from srpo.resuming.checkpoints import newest_state
 from srpo.rundir import RunDirectory
 
 

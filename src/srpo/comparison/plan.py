@@ -17,9 +17,9 @@ from typing import Annotated, Any, Self
 from pydantic import Field, Strict, ValidationError, model_validator
 
 from srpo.config import Config, LearningRate
-from srpo.config_base import NotNegative, Positive, Section
-from srpo.config_files import DEMO, Setting, flat, load_config, settings_of
-from srpo.config_mistakes import Place, dotted, explain
+from srpo.config.base import NotNegative, Positive, Section
+from srpo.config.files import DEMO, Setting, flat, load_config, settings_of
+from srpo.config.mistakes import Place, dotted, explain
 from srpo.errors import ConfigError
 from srpo.rundir import RunDirectory
 

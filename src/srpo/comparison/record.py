@@ -14,7 +14,7 @@ from pathlib import Path
 from srpo.comparison.jobs import check_runs
 from srpo.comparison.plan import Comparison, Plan, differing, read_plan
 from srpo.comparison.source import check_source, keep_source
-from srpo.config_files import dump, load_config
+from srpo.config.files import dump, load_config
 from srpo.errors import ConfigError, RunDirectoryError
 
 

@@ -13,13 +13,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from srpo.checkpoints import newest_state
 from srpo.comparison.jobs import Job, State, kept_rate, rate_jobs, result_jobs, state_of
 from srpo.comparison.plan import Arm, Comparison
 from srpo.comparison.statistics import Cost, cost, mean_height
 from srpo.errors import RunDirectoryError
-from srpo.figures import evaluation_from
-from srpo.lost import lost_figures
+from srpo.resuming.checkpoints import newest_state
+from srpo.resuming.lost import lost_figures
+from srpo.run.figures import evaluation_from
 from srpo.rundir import RunDirectory
 
 Spending = Literal["rollouts", "tokens", "seconds"]

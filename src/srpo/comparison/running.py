@@ -34,9 +34,9 @@ from srpo.comparison.jobs import (
 from srpo.comparison.plan import Arm, Comparison
 from srpo.comparison.results import RateChoice, choose_rate
 from srpo.comparison.source import check_source
-from srpo.config_files import dump
+from srpo.config.files import dump
 from srpo.errors import RunDirectoryError, SrpoError
-from srpo.interrupts import Interrupts
+from srpo.run.interrupts import Interrupts
 
 TRAIN = (sys.executable, "-m", "srpo", "train")
 POLL_S = 0.2

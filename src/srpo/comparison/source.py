@@ -10,7 +10,7 @@ from pathlib import Path
 
 from srpo.comparison.plan import Comparison
 from srpo.errors import RunDirectoryError
-from srpo.source import fingerprint
+from srpo.resuming.source import fingerprint
 
 
 def keep_source(comparison: Comparison) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from srpo.config import PromptConfig, RewardConfig
-from srpo.config_verifier import VerifierConfig
+from srpo.config.verifier import VerifierConfig
 from srpo.embedded.tokenizer import DOMAINS
 from srpo.embedded.world import LEVELS, Task, draw_tasks, problem_of
 from srpo.engines.local import LocalEngine

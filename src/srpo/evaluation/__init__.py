@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import groupby
 
-from srpo.figures import Evaluation, score_domain
+from srpo.run.figures import Evaluation, score_domain
+from srpo.run.watcher import Watcher
 from srpo.types import Group, Problem
-from srpo.watcher import Watcher
 
 PROBLEMS_AT_ONCE = 64
 

@@ -10,7 +10,7 @@ from rich.text import Text
 from srpo.comparison.jobs import count_runs
 from srpo.comparison.plan import NO_END, Comparison
 from srpo.config import Config
-from srpo.config_files import settings_of
+from srpo.config.files import settings_of
 
 
 def print_comparison_plan(

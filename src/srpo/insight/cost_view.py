@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from srpo.config import Config
-from srpo.cost import (
+from srpo.insight.lines import counted, short
+from srpo.planning.cost import (
     Assumptions,
     Cost,
     Devices,
@@ -18,9 +19,8 @@ from srpo.cost import (
     training_flops,
     work_of,
 )
-from srpo.insight.lines import counted, short
-from srpo.memory import GIB, ModelShape
-from srpo.plan import StageOutline
+from srpo.planning.memory import GIB, ModelShape
+from srpo.planning.plan import StageOutline
 
 HOUR_S, DAY_S = 3600, 86_400
 MIB = 2**20

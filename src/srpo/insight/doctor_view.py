@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from srpo.doctor import Finding, Grade
+from srpo.resuming.doctor import Finding, Grade
 
 STYLES = {Grade.FINE: "green", Grade.NOTE: "yellow", Grade.WRONG: "bold red"}
 

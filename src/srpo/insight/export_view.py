@@ -8,9 +8,9 @@ from pathlib import Path
 from srpo.config import Config
 from srpo.errors import ProblemFileError
 from srpo.history import Ledger
-from srpo.problem_sets import load_sets
 from srpo.problems.exports import VERL_UNKNOWN, Format, export_problems, verl_grading
 from srpo.prompts import question_of
+from srpo.run.problem_sets import load_sets
 from srpo.types import Problem
 
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from srpo.config_verifier import VerifierConfig
+from srpo.config.verifier import VerifierConfig
 from srpo.errors import JudgeFileError
 from srpo.insight.lines import clock, short
 from srpo.rewards.judge import Judge

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from srpo.config_files import load_config
+from srpo.config.files import load_config
 from srpo.history import Ledger
 from srpo.insight.export_view import export_kept
 from srpo.insight.ledger_view import print_decisions, print_ledger, print_life, print_never

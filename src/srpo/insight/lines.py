@@ -9,9 +9,9 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from typing import TextIO
 
-from srpo.figures import Accuracy, Evaluation, StepFigures
+from srpo.run.figures import Accuracy, Evaluation, StepFigures
+from srpo.run.watcher import StagePlan, Watcher
 from srpo.types import Domain
-from srpo.watcher import StagePlan, Watcher
 
 QUIET_S = 30.0  # after so long without a line, say what the run is busy with
 DOMAIN_ORDER: tuple[Domain, ...] = ("math", "code")

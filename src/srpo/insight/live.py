@@ -12,7 +12,6 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
 from rich.text import Text
 
-from srpo.figures import DomainFigures, Evaluation, StepFigures
 from srpo.insight.lines import (
     Pace,
     clock,
@@ -24,8 +23,9 @@ from srpo.insight.lines import (
     percent,
     short,
 )
+from srpo.run.figures import DomainFigures, Evaluation, StepFigures
+from srpo.run.watcher import StagePlan
 from srpo.types import Domain
-from srpo.watcher import StagePlan
 
 REDRAW_S = 0.25
 SHOWN_STEPS = 40

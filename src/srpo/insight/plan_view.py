@@ -11,15 +11,15 @@ from rich.table import Table
 from rich.text import Text
 
 from srpo.config import Config
-from srpo.config_files import LoadedConfig, settings_of
-from srpo.cost import Assumptions, read_rates
+from srpo.config.files import LoadedConfig, settings_of
 from srpo.insight.cost_view import cost_lines, mib
 from srpo.insight.lines import counted, short
-from srpo.known_models import context_for_planning, shape_for_planning
-from srpo.memory import GIB, MemoryEstimate, ModelShape, estimate_memory, fitting_tokens
-from srpo.plan import StageOutline, count_problems, most_of, outline
-from srpo.probing import check_rates
-from srpo.problem_sets import room_for_prompts
+from srpo.planning.cost import Assumptions, read_rates
+from srpo.planning.known_models import context_for_planning, shape_for_planning
+from srpo.planning.memory import GIB, MemoryEstimate, ModelShape, estimate_memory, fitting_tokens
+from srpo.planning.plan import StageOutline, count_problems, most_of, outline
+from srpo.run.probing import check_rates
+from srpo.run.problem_sets import room_for_prompts
 
 
 @dataclass(frozen=True, slots=True)

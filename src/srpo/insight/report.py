@@ -11,9 +11,9 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from srpo.figures import Accuracy, DomainScore, Evaluation, Gain, paired_gain
 from srpo.insight.account_view import account_view
 from srpo.insight.lines import counted, one_line, short
+from srpo.run.figures import Accuracy, DomainScore, Evaluation, Gain, paired_gain
 
 SCHEMA = 1
 SHOWN_DISAGREEMENTS = 10

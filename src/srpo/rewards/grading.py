@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from srpo.config import RewardConfig
-from srpo.config_verifier import VerifierConfig
+from srpo.config.verifier import VerifierConfig
 from srpo.rewards.code import CodeFinding, check_programs, extract_program
 from srpo.rewards.format import Completion, split_completion
 from srpo.rewards.language import mixing_share

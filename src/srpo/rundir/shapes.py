@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from srpo.figures import evaluation_from
+from srpo.run.figures import evaluation_from
 
 COUNTS = ("step", "stage", "epoch", "all/groups", "tokens/step")  # in every line of metrics
 

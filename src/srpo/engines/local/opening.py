@@ -24,8 +24,8 @@ from srpo.engines.local.loading import (
 )
 from srpo.engines.local.model_config import context_of, model_pads
 from srpo.engines.local.sampling import Sampler
+from srpo.resuming.source import file_digests
 from srpo.rollouts import derive_seed
-from srpo.source import file_digests
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 WEIGHT_BYTES = 4  # of a checkpoint, at most

@@ -21,7 +21,7 @@ FLOAT32 = 4  # bytes
 
 
 def read_shape(name: str) -> dict[str, Any]:
-    """The fields of `srpo.memory.ModelShape` of a model.
+    """The fields of `srpo.planning.memory.ModelShape` of a model.
 
     Raises `ModelError` if there is no config to read.
     """

@@ -14,7 +14,7 @@ from dataclasses import replace
 from itertools import chain, islice
 from typing import Any, Self, TypeVar
 
-from srpo.config_verifier import VerifierConfig
+from srpo.config.verifier import VerifierConfig
 from srpo.rewards.code.jobs import CodeFinding, CodeJob, job_for
 from srpo.rewards.code.text import bare_program, extract_program
 from srpo.rewards.format import Completion, split_completion

@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from srpo.config_base import NotNegative, Positive, Section
+from srpo.config.base import NotNegative, Positive, Section
 
 LONGEST_TIMEOUT_S = 86_400.0  # of one test, or of one program: a day
 Strength = Literal["auto", "namespaces", "namespaces-per-program", "landlock", "seccomp"]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
 
-from srpo.config_verifier import LONGEST_TIMEOUT_S, Strength, VerifierConfig
+from srpo.config.verifier import LONGEST_TIMEOUT_S, Strength, VerifierConfig
 from srpo.errors import ConfigError
 from srpo.insight.judge_view import judge_file
 

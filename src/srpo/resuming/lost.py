@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from srpo.checkpoints import RunState
 from srpo.config import Config
 from srpo.errors import RunDirectoryError
+from srpo.resuming.checkpoints import RunState
 from srpo.rundir import RunDirectory
 from srpo.rundir.attempts import Attempt
 

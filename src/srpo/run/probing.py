@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from srpo.batching import with_stage_advantages
 from srpo.config import Config, StageConfig
 from srpo.errors import ConfigError
-from srpo.figures import count_outcomes, count_verdicts, domain_figures
-from srpo.problem_sets import ProblemSets
 from srpo.rollouts import derive_seed
+from srpo.run.figures import count_outcomes, count_verdicts, domain_figures
+from srpo.run.problem_sets import ProblemSets
 from srpo.types import Group, Outcome, Problem, Verdict
 
 MANY = 0.5  # of the completions: no longer an exception

@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from srpo.config_base import LEAST_TEMPERATURE, NotNegative, Positive, Section
+from srpo.config.base import LEAST_TEMPERATURE, NotNegative, Positive, Section
 
 
 class BudgetConfig(Section):

@@ -12,12 +12,12 @@ from typing import TypeAlias
 from srpo.batching import kl_terms, probes, training_data
 from srpo.config import StageConfig
 from srpo.drafts import DRAFT_TOP_K
-from srpo.health import check_together, count_skipped, gaps_between
 from srpo.importance import corrected, untrained
-from srpo.recording import Update, timed
 from srpo.rollouts import derive_seed, draw_requests, joined, stage_sampling
+from srpo.run.health import check_together, count_skipped, gaps_between
+from srpo.run.recording import Update, timed
+from srpo.run.session import Session
 from srpo.selection import Selection
-from srpo.session import Session
 from srpo.types import Adam, Clip, Datum, Group, Request, Sampling
 
 Batch: TypeAlias = tuple[Sequence[Group], list[Datum]]  # what an update is made of

@@ -7,13 +7,13 @@ import math
 from collections.abc import Sequence
 
 from srpo.account import Decided, Drawn, account_of, saved_by_resampling
-from srpo.checkpoints import RunState
 from srpo.config import Config
-from srpo.figures import evaluation_from
 from srpo.history import Ledger
 from srpo.insight.account_view import account_data
 from srpo.insight.curve import Row, draw_curve
 from srpo.insight.report import report_data, report_text
+from srpo.resuming.checkpoints import RunState
+from srpo.run.figures import evaluation_from
 from srpo.rundir import RunDirectory
 from srpo.rundir.disk import reported
 

@@ -9,7 +9,7 @@ from typing import NamedTuple, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from srpo.config_base import Section
+from srpo.config.base import Section
 
 Loc = tuple[int | str, ...]  # where a value is: names, and positions from 0
 SHOWN = 80  # characters of a wrong value

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from srpo.figures import Evaluation, StepFigures
+from srpo.run.figures import Evaluation, StepFigures
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from srpo.errors import FaultError
-from srpo.session import Session
+from srpo.run.session import Session
 from srpo.types import Datum, Group
 
 MOST_SKIPPED = 3  # steps in a row with an update that was not finite

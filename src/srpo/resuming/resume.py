@@ -10,14 +10,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from srpo.changes import announced, check_model, check_settings
-from srpo.checkpoints import RunState, newest_whole, read_state
 from srpo.config import Config, StageConfig
-from srpo.config_files import Setting, dump, for_each_stage, load_config, settings_of, spread
+from srpo.config.files import Setting, dump, for_each_stage, load_config, settings_of, spread
 from srpo.engines import ModelOpener
 from srpo.errors import RunDirectoryError
-from srpo.health import too_many_skipped
-from srpo.lost import check_complete, check_none_lost
+from srpo.resuming.changes import announced, check_model, check_settings
+from srpo.resuming.checkpoints import RunState, newest_whole, read_state
+from srpo.resuming.lost import check_complete, check_none_lost
+from srpo.resuming.source import code_digests
+from srpo.run.health import too_many_skipped
+from srpo.run.session import Session, facts_of, open_session
+from srpo.run.watcher import Watcher
 from srpo.rundir import RunDirectory
 from srpo.rundir.attempts import (
     Attempt,
@@ -27,10 +30,7 @@ from srpo.rundir.attempts import (
     set_aside_after,
 )
 from srpo.schedule import Switch, share_spent
-from srpo.session import Session, facts_of, open_session
-from srpo.source import code_digests
 from srpo.types import Json
-from srpo.watcher import Watcher
 
 
 @dataclass(frozen=True, slots=True)

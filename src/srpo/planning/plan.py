@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from srpo.config import Config, SelectionConfig, StageConfig
-from srpo.config_run import BudgetConfig
+from srpo.config.run import BudgetConfig
 from srpo.errors import ConfigError
-from srpo.problem_sets import load_sets, used_sets
+from srpo.run.problem_sets import load_sets, used_sets
 from srpo.selection.shares import quotas
 
 WHOLE = re.compile(r"[1-9][0-9_]{0,11}(?<!_)")  # a count of at least 1

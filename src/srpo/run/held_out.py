@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from srpo.evaluation import evaluate
-from srpo.figures import evaluation_row
 from srpo.rollouts import derive_seed, sample_groups
+from srpo.run.figures import evaluation_row
+from srpo.run.session import Session
 from srpo.schedule import crosses
-from srpo.session import Session
 from srpo.types import Group, Problem, Sampling, Split
 
 

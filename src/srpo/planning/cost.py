@@ -13,8 +13,8 @@ from pathlib import Path
 
 from srpo.config import Config
 from srpo.errors import ConfigError
-from srpo.memory import GIB, ModelShape, micro_batch_bytes, sharded_bytes
-from srpo.plan import StageOutline, most_of
+from srpo.planning.memory import GIB, ModelShape, micro_batch_bytes, sharded_bytes
+from srpo.planning.plan import StageOutline, most_of
 from srpo.rundir import RunDirectory
 
 TERA = 1e12

@@ -14,25 +14,31 @@ from pathlib import Path
 from typing import Any
 
 from srpo import __version__
-from srpo.checkpoints import RunState
 from srpo.config import Config, StageConfig
 from srpo.drafts import DraftStore
 from srpo.engines import Engine, ModelOpener
 from srpo.errors import ConfigError, RunDirectoryError
 from srpo.history import Ledger, check_same_problems
 from srpo.prefixes import OwnAnswers
-from srpo.probing import Part, check_rates, facts_of_probe, probe
-from srpo.problem_sets import ProblemSets, check_prompts, check_sandbox, check_scorers, load_sets
 from srpo.prompts import Prompter
+from srpo.resuming.checkpoints import RunState
 from srpo.rewards import Grader
 from srpo.rewards.math.second_opinion import second_opinions
 from srpo.rewards.opinion_sample import opinion_row, questions
 from srpo.rollouts import sample_groups, stage_sampling
+from srpo.run.probing import Part, check_rates, facts_of_probe, probe
+from srpo.run.problem_sets import (
+    ProblemSets,
+    check_prompts,
+    check_sandbox,
+    check_scorers,
+    load_sets,
+)
+from srpo.run.watcher import Watcher
 from srpo.rundir import RunDirectory, check_space
 from srpo.selection import Selection
 from srpo.selection.rule import Resampled, Tally
 from srpo.types import Group
-from srpo.watcher import Watcher
 
 _History = list[dict[str, tuple[int, int]]]  # by epoch: problem -> (correct, gradable)
 

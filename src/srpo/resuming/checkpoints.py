@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from srpo.config_run import BudgetConfig
+from srpo.config.run import BudgetConfig
 from srpo.drafts import DraftStore
 from srpo.engines import Engine
 from srpo.errors import RunDirectoryError

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-PACKAGE = Path(__file__).parent
+PACKAGE = Path(__file__).parents[1]
 SUFFIXES = (".py", ".toml", ".json", ".safetensors")  # code, presets and the embedded model
 LEFT_OUT = ("insight", "comparison")  # what only shows or compares runs
 SAMPLE_BYTES = 1 << 20

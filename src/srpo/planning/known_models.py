@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from srpo.errors import ModelError
-from srpo.memory import ModelShape, shape_of
+from srpo.planning.memory import ModelShape, shape_of
 
 
 @dataclass(frozen=True, slots=True)

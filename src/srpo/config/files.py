@@ -12,10 +12,10 @@ import tomli_w
 from pydantic import ValidationError
 
 from srpo.config import Algorithm, Config, with_mixed_stages
-from srpo.config_mistakes import Loc, Place, dotted, explain, shown
+from srpo.config.mistakes import Loc, Place, dotted, explain, shown
 from srpo.errors import ConfigError
 
-CONFIGS = Path(__file__).parent / "configs"
+CONFIGS = Path(__file__).parents[1] / "configs"
 DEMO = CONFIGS / "demo.toml"
 OWN_PROBLEMS = CONFIGS / "own.toml"
 CHANGED = "--problems"  # where a value comes from that the problem files brought
@@ -176,7 +176,7 @@ def check_preset_applied(config: Config) -> None:
         names = [*(n for n in names if not n.startswith("stage.")), "stage"]
     raise ConfigError(
         f"the Config names algorithm {config.algorithm!r} without its settings ({', '.join(names)} "
-        "would differ); train srpo.config_files.apply_preset(config)"
+        "would differ); train srpo.config.files.apply_preset(config)"
     )
 
 

@@ -11,15 +11,15 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from srpo.config_base import LEAST_TEMPERATURE, NotNegative, Positive, Section
-from srpo.config_run import (
+from srpo.config.base import LEAST_TEMPERATURE, NotNegative, Positive, Section
+from srpo.config.run import (
     BudgetConfig,
     CheckpointConfig,
     EvaluationConfig,
     HealthConfig,
     ProbeConfig,
 )
-from srpo.config_verifier import VerifierConfig
+from srpo.config.verifier import VerifierConfig
 
 LearningRate = Annotated[float, Field(ge=0, le=10)]
 Weight = Annotated[float, Field(ge=0, le=1e9)]  # relative to others beside it

@@ -15,14 +15,14 @@ from itertools import count, islice
 from pathlib import Path
 from typing import TypeVar
 
-from srpo.checkpoints import RunState, checkpoints_of, damage_of, read_state
 from srpo.config import Config
-from srpo.config_files import load_config
+from srpo.config.files import load_config
 from srpo.errors import RunDirectoryError, SrpoError
 from srpo.history import Ledger
 from srpo.history.schema import VERDICTS
-from srpo.lost import lost_history, lost_lines
-from srpo.resuming import has_more
+from srpo.resuming.checkpoints import RunState, checkpoints_of, damage_of, read_state
+from srpo.resuming.lost import lost_history, lost_lines
+from srpo.resuming.resume import has_more
 from srpo.rundir import RunDirectory
 from srpo.rundir.attempts import attempts_of
 from srpo.rundir.rows import is_half_written

@@ -8,12 +8,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from srpo.account import fate_metrics
-from srpo.figures import DomainFigures, StepFigures, count_outcomes, count_verdicts, domain_figures
 from srpo.history import When
+from srpo.run.figures import (
+    DomainFigures,
+    StepFigures,
+    count_outcomes,
+    count_verdicts,
+    domain_figures,
+)
+from srpo.run.session import Session
 from srpo.schedule import share_spent
 from srpo.selection import Selection
 from srpo.selection.rule import Decision, Resampled
-from srpo.session import Session
 from srpo.types import Group
 
 

@@ -1,0 +1,1 @@
+"""Before a run costs anything: what a config comes to, in problems, memory, tokens and hours."""
