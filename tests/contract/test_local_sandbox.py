@@ -181,8 +181,10 @@ def test_a_program_has_one_time_for_all_its_inputs(local: LocalSandbox) -> None:
     start_s = time.monotonic()
     outputs = run(local, program, *[Stdin("")] * 20, timeout_s=1.0, program_timeout_s=0.7)
     assert time.monotonic() - start_s < 2.0
-    assert [output.status for output in outputs[:3]] == ["ok", "ok", "ok"]
-    assert outputs[3].status == "timed_out" and outputs[4].status == "not_run"
+    statuses = [output.status for output in outputs]
+    ended = statuses.index("timed_out")
+    assert 1 <= ended <= 3  # in 0.7 s: three of 0.2 s, fewer where the machine is busy
+    assert statuses == ["ok"] * ended + ["timed_out"] + ["not_run"] * (19 - ended)
 
 
 def test_a_prelude_comes_before_the_program_and_may_be_partly_wrong(local: LocalSandbox) -> None:
