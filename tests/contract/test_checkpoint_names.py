@@ -1,7 +1,8 @@
-"""Checkpoints of models whose files name weights otherwise than the module does: there and back."""
+"""Checkpoints of models: there and back where files name weights otherwise, or not there at all."""
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from srpo.engines.local import LocalEngine
-from srpo.errors import ModelError
+from srpo.errors import FaultError, ModelError
+from srpo.resuming.checkpoints import RunState, remove_old, write_checkpoint
+from srpo.rundir import RunDirectory
 from srpo.types import Adam, Clip, Datum
 
 SIZES = {
@@ -97,3 +100,53 @@ def test_a_checkpoint_with_more_layers_is_refused(tmp_path: Path) -> None:
     engine = LocalEngine(AutoModelForCausalLM.from_config(config).eval(), tmp_path)
     with pytest.raises(ModelError, match=r"weights of another model: the files hold 9 tensors"):
         engine.load(saved)
+
+
+class FullDisk:
+    """A tokenizer for which there is no room any more beside the weights."""
+
+    def save_pretrained(self, folder: str) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+
+class Killed(BaseException):
+    """The end of a process that cleans nothing up."""
+
+
+def test_a_disk_that_fills_up_while_a_model_is_saved_keeps_nothing_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunDirectory.create(tmp_path / "run", "", {})
+    engine = engine_of("llama", run.checkpoints, seed=1)
+    update(engine)
+    with pytest.raises(FaultError, match="full"):  # after the engine's files
+        write_checkpoint(run, engine, FullDisk(), RunState(step=1))
+    assert list(run.checkpoints.iterdir()) == []
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr("srpo.engines.local.save_file", full)  # between the engine's files
+    with pytest.raises(FaultError, match="full"):
+        write_checkpoint(run, engine, FullDisk(), RunState(step=1))
+    assert list(run.checkpoints.iterdir()) == []
+
+
+def test_what_a_killed_save_left_of_a_model_is_found_by_its_name_and_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunDirectory.create(tmp_path / "run", "", {})
+    left: list[str] = []
+
+    def killed(*_: object) -> None:
+        left.extend(sorted(path.name for path in run.checkpoints.iterdir()))
+        raise Killed
+
+    monkeypatch.setattr("srpo.engines.local.save_file", killed)
+    with pytest.raises(Killed):
+        write_checkpoint(run, engine_of("llama", run.checkpoints, seed=1), None, RunState(step=1))
+    assert left == [".step_000001.partial"]  # and nothing beside it, that nobody would look for
+    for name in left:
+        (run.checkpoints / name).mkdir()
+    remove_old(run, 1)
+    assert list(run.checkpoints.iterdir()) == []

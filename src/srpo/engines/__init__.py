@@ -91,7 +91,11 @@ class Engine(Protocol):
         ...
 
     def save(self, name: str) -> str:
-        """Write weights and optimizer under `name`; returns a reference that `load` accepts."""
+        """Write weights and optimizer into a folder `name`; returns what `load` accepts.
+
+        The folder is new or empty, and whoever gives the name sees to it that one that is half
+        written counts for nothing (`resuming.checkpoints.write_checkpoint`).
+        """
         ...
 
     def load(self, ref: str) -> None:

@@ -93,10 +93,8 @@ class ScriptedEngine:
         ]
         target = self._folder / name
         target.mkdir(parents=True, exist_ok=True)
-        aside = target / "policy.partial"
         state = {"trained": trained, "num_steps": self._num_steps}
-        aside.write_text(json.dumps(state), encoding="utf-8")
-        aside.replace(target / "policy.json")
+        (target / "policy.json").write_text(json.dumps(state), encoding="utf-8")
         return str(target)
 
     def load(self, ref: str) -> None:

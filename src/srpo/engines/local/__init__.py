@@ -6,7 +6,6 @@ All weights are trained, or adapters beside them (`adapters`).
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
@@ -100,20 +99,16 @@ class LocalEngine:
     def save(self, name: str) -> str:
         """Write `folder/name`: the model in Hugging Face format, and the optimizer's moments.
 
-        Adapters are merged into the model, and written beside it as they are. Written aside and
-        renamed, so `folder/name` is whole or absent.
+        Adapters are merged into the model, and written beside it as they are.
         """
-        target, aside = self._folder / name, self._folder / f".{name}.partial"
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir(parents=True)
+        target = self._folder / name
+        target.mkdir(parents=True, exist_ok=True)
         if self._adapted:
-            self.model.save_pretrained(aside, state_dict=merged_state(self.model))
-            save_file(adapter_state(self.model), aside / ADAPTER_FILE)
+            self.model.save_pretrained(target, state_dict=merged_state(self.model))
+            save_file(adapter_state(self.model), target / ADAPTER_FILE)
         else:
-            self.model.save_pretrained(aside)
-        save_file(self._optimizer.tensors(), aside / OPTIMIZER_FILE)
-        shutil.rmtree(target, ignore_errors=True)
-        aside.rename(target)
+            self.model.save_pretrained(target)
+        save_file(self._optimizer.tensors(), target / OPTIMIZER_FILE)
         return str(target)
 
     def load(self, ref: str) -> None:
