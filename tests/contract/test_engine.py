@@ -219,6 +219,15 @@ def test_advantages_scale_the_gradient_and_zero_advantages_add_nothing(
     assert step_norm(engine, []) == 0.0
 
 
+def test_logprobs_do_not_depend_on_the_advantages_to_the_last_bit(
+    make: Callable[[], Engine],
+) -> None:
+    engine = make()
+    drawn = rows(engine)
+    with_zeros = engine.forward_backward([datum(p, s, 0.0) for p, s in drawn], Clip())
+    assert with_zeros == engine.forward_backward([datum(p, s, 0.5) for p, s in drawn], Clip())
+
+
 def test_a_token_outside_the_trust_region_adds_nothing(make: Callable[[], Engine]) -> None:
     # a sampler 1 nat lower makes every ratio e = 2.7 > 1.28; 1 nat higher makes it 0.37 < 0.8.
     # Only the side that the advantage already pushed to is cut off.

@@ -92,11 +92,23 @@ def test_operations_are_two_a_weight_and_what_attention_adds() -> None:
         ({"model": {"gradient_checkpointing": True}}, 4),  # and once more forward
         ({"model": {"lora_rank": 4}}, 2),  # no gradient of frozen weights
         ({"loss": {"kl_weight": 0.1}}, 4),  # and the reference's forward pass
+        ({"loss": {"importance_cap": 2.0}}, 4),  # and the policy's before the update
+        ({"loss": {"kl_weight": 0.1, "importance_cap": 2.0}}, 5),  # and both
+        # compiled, both have a backward pass of nothing
+        ({"loss": {"kl_weight": 0.1, "importance_cap": 2.0}, "model": {"compile": True}}, 9),
     ],
 )
 def test_training_is_so_many_forward_passes(changes: dict[str, Any], forwards: int) -> None:
     found = training_flops(Work(1, 900, 900, 100, 0.0), SHAPE, config(**changes))
     assert found == 1000 * 2_000_000 * forwards
+
+
+def test_logprobs_before_the_first_update_are_taken_once_however_often_it_is_trained_on() -> None:
+    # 900 tokens are 300, three times, each time with their prompts of 100: 1200 times 3 forward
+    # passes, and once 400
+    thrice = config(loss={"importance_cap": 2.0}, optimizer={"passes": 3})
+    found = training_flops(Work(1, 900, 900, 100, 0.0), SHAPE, thrice)
+    assert found == pytest.approx((1200 * 3 + 400) * 2_000_000)
 
 
 def test_seven_billion_weights_and_a_billion_tokens_take_69_hours() -> None:

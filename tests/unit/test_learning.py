@@ -170,9 +170,13 @@ class Bigrams:
 
     refills = False
 
-    def __init__(self, *, shares_prefixes: bool = False) -> None:
+    def __init__(
+        self, *, shares_prefixes: bool = False, same_without_gradients: bool = True
+    ) -> None:
         self.shares_prefixes = shares_prefixes
+        self.same_without_gradients = same_without_gradients
         self.column_cost = 0.0
+        self.with_gradients: list[bool] = []  # each pass, in turn
         self.scores = torch.randn(8, 8, generator=torch.Generator().manual_seed(3)).requires_grad_()
 
     def prefill(
@@ -204,10 +208,12 @@ class Bigrams:
 
     def prefixes(self, prefixes: Sequence[Sequence[int]]) -> NoPrefixes:
         """Nothing to run ahead."""
+        self.with_gradients.append(torch.is_grad_enabled())
         return NoPrefixes()
 
     def logprobs(self, rows: Sequence[Row], prefixes: NoPrefixes) -> Tensor:
         """Logprobs of the tokens after the first of each row."""
+        self.with_gradients.append(torch.is_grad_enabled())
         pairs = [
             (before, after, row.datum.temperature)
             for row in rows
@@ -295,3 +301,30 @@ def test_no_data_leave_no_gradient() -> None:
     network = Bigrams()
     assert accumulate(network, [], CLIP, 1000) == []
     assert network.scores.grad is None
+
+
+ZEROS = [datum((7, 6), (1, 2, 3), 0.0), datum((4,), (2, 2), 0.0)]
+
+
+def test_what_has_no_advantage_costs_no_backward_pass() -> None:
+    network = Bigrams()
+    found = accumulate(network, ZEROS, CLIP, 1000)
+    # one chunk; rows of 4 and 2 tokens go by themselves, since 2 of 8 would be padding
+    assert network.with_gradients == [False, False, False]
+    assert network.scores.grad is None
+    ones = [datum(d.tokens[:n], d.tokens[n:]) for d, n in zip(ZEROS, (2, 1), strict=True)]
+    assert found == accumulate(Bigrams(), ones, CLIP, 1000)
+
+
+def test_beside_what_has_an_advantage_prefixes_are_run_with_gradients() -> None:
+    network = Bigrams()
+    accumulate(network, [*ZEROS, datum((5,), (1, 2, 3, 4, 5, 6, 7, 1), 2.0)], CLIP, 1000)
+    # its row is the longest, and so the last
+    assert network.with_gradients == [True, False, False, True]
+
+
+def test_where_logprobs_would_round_otherwise_every_pass_has_gradients_of_zero() -> None:
+    network = Bigrams(same_without_gradients=False)
+    accumulate(network, ZEROS, CLIP, 1000)
+    assert network.with_gradients == [True, True, True]
+    assert network.scores.grad is not None and not network.scores.grad.any()

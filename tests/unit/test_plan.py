@@ -95,19 +95,22 @@ def test_a_budget_bounds_what_it_counts_but_for_the_last_step(
 
 
 def test_the_reference_of_a_kl_term_is_part_of_the_memory(tmp_path: Path) -> None:
-    # 1000 weights: 4 copies of 4 bytes; for the reference 2 more, or beside adapters its weights
-    # and twice (2 x (4 + 4) + 2 x (4 + 4) + 3 x (4 + 8)) x 2 numbers of adapters
+    # 1000 weights: 4 copies of 4 bytes; for the reference 1 more, or beside adapters its weights
+    # and (2 x (4 + 4) + 2 x (4 + 4) + 3 x (4 + 8)) x 2 numbers of adapters
     shape = ModelShape(1000, num_layers=1, width=4, mlp_width=8, kv_width=4, vocabulary=10)
     plain = estimate_memory(config_of(tmp_path), shape)
     with_kl = estimate_memory(config_of(tmp_path, loss={"kl_weight": 0.001}), shape)
     # 16 bytes a weight; two copies of 48 + 64 joined weights; a gradient of 10 x 4 embeddings
     assert plain.weights == 16_000 + 2 * 112 * 4 + 160
-    assert (plain.reference, with_kl.reference) == (0, 8_000)
-    assert with_kl.peak == plain.peak + 8_000
+    assert (plain.reference, with_kl.reference) == (0, 4_000)
+    assert with_kl.peak == plain.peak + 4_000
+    # compiled it has gradients, all zero
+    compiled = config_of(tmp_path, loss={"kl_weight": 0.001}, model={"compile": True})
+    assert estimate_memory(compiled, shape).reference == 8_000
     adapted = config_of(
         tmp_path, loss={"kl_weight": 0.001}, model={"lora_rank": 2, "dtype": "bfloat16"}
     )
-    assert estimate_memory(adapted, shape).reference == 2_000 + 2 * 136 * 4
+    assert estimate_memory(adapted, shape).reference == 2_000 + 136 * 4
 
 
 def test_evaluation_may_draw_more_rows_than_a_step(tmp_path: Path) -> None:

@@ -152,14 +152,16 @@ def training_flops(work: Work, shape: ModelShape, config: Config) -> float:
     """Forward passes, and backward ones at twice the work: 6 operations a weight and token.
 
     Once more forward with gradient checkpointing: 8. Adapters need no gradient of the weights
-    that are frozen: once less. A KL term has the reference's forward pass once.
+    that are frozen: once less. A KL term has the reference's forward pass once, and importance
+    weights the policy's once before the first update; compiled ones have a backward pass as well.
     """
     times = 2 if config.model.lora_rank else 3
     times += config.model.gradient_checkpointing
     passes = config.optimizer.passes
     trained = work.trained + work.prompts * passes
-    reference = trained / passes if config.loss.kl_weight else 0.0
-    return (trained * times + reference) * forward_flops(shape, work.context)
+    untrained = bool(config.loss.kl_weight) + bool(config.loss.importance_cap)
+    looks = untrained * (times if config.model.compile else 1) / passes
+    return trained * (times + looks) * forward_flops(shape, work.context)
 
 
 def cost_at_shares(work: Work, shape: ModelShape, config: Config, given: Assumptions) -> Cost:

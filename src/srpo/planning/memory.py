@@ -297,13 +297,14 @@ def _idle(config: Config, shape: ModelShape) -> int:
 
 
 def _reference(config: Config, shape: ModelShape) -> int:
-    """Its weights, and gradients, all zero, of those that are trained; it has no optimizer."""
+    """Its weights; compiled, gradients as well, all zero. It has no optimizer."""
     if not config.loss.kl_weight:
         return 0
+    each = 2 * FLOAT32 if config.model.compile else FLOAT32
     if config.model.lora_rank:
         adapters = shape.adapter_weights(config.model.lora_rank)
-        return shape.num_weights * _compute_bytes(config) + 2 * FLOAT32 * adapters
-    return 2 * FLOAT32 * shape.num_weights
+        return shape.num_weights * _compute_bytes(config) + each * adapters
+    return each * shape.num_weights
 
 
 def sharded_bytes(config: Config, shape: ModelShape) -> int:

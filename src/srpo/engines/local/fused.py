@@ -143,6 +143,8 @@ class FusedNetwork:
     ) -> None:
         self._decoder = Decoder(model, dtype, training)
         self._device = device
+        # compiled code without gradients keeps other numbers in bfloat16 on its way
+        self.same_without_gradients = not training.compiled
         config = model.config
         kv = self._decoder.num_kv * self._decoder.head_size
         query = self._decoder.num_heads * self._decoder.head_size

@@ -42,12 +42,13 @@ def accumulate(
 
     At most `max_tokens` padded tokens of rows, and as many of prefixes, are held at once, and
     copies of prefixes that take no more than so many tokens of rows would (a single longer row
-    still goes through alone).
+    still goes through alone). What has advantages of zero alone costs no backward pass.
     """
     logprobs = [[0.0] * len(datum.tokens) for datum in data]
     cost = network.column_cost
     for chunk in plan(data, max_tokens, share=network.shares_prefixes, column_cost=cost):
-        prefixes = network.prefixes(chunk.prefixes)
+        with torch.set_grad_enabled(any(_has_gradient(network, r) for r in chunk.micro_batches)):
+            prefixes = network.prefixes(chunk.prefixes)
         for rows in chunk.micro_batches:
             new = _one_micro_batch(network, rows, prefixes, clip).tolist()
             place = 0
@@ -61,9 +62,23 @@ def accumulate(
     return logprobs
 
 
+def _has_gradient(network: AnyNetwork, rows: Sequence[Row]) -> bool:
+    """Whether there is a backward pass: for an advantage, or so that logprobs round as with one."""
+    if not network.same_without_gradients:
+        return True
+    return any(
+        advantage * mask
+        for row in rows
+        for advantage, mask in zip(row.datum.advantages, row.datum.mask, strict=True)
+    )
+
+
 def _one_micro_batch(
     network: AnyNetwork, rows: Sequence[Row], prefixes: Prefixes, clip: Clip
 ) -> Tensor:
+    if not _has_gradient(network, rows):
+        with torch.no_grad():
+            return network.logprobs(rows, prefixes)
     new = network.logprobs(rows, prefixes)
     flat = [
         (old, advantage * mask)

@@ -69,6 +69,7 @@ class Network(Protocol[CacheT, PrefixesT]):
     shares_prefixes: bool  # whether `prefixes` saves work; else rows carry their whole datum
     # What each row keeps of a column of its prefix, as a share of what a token of its own keeps.
     column_cost: float
+    same_without_gradients: bool  # whether `logprobs` is the same to the last bit without them
     refills: bool  # whether new rows can take the place of finished ones in a cache
 
     def prefill(self, prompts: Sequence[Sequence[int]], n: int, room: int) -> tuple[Tensor, CacheT]:

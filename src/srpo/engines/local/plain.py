@@ -46,6 +46,7 @@ class PlainNetwork:
     shares_prefixes = False
     refills = False
     column_cost = 0.0
+    same_without_gradients = True
 
     def __init__(
         self, model: Any, dtype: torch.dtype, device: torch.device, note: str = ""
