@@ -14,10 +14,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from srpo.config import Config
 from srpo.types import Group, Outcome, Request, Verdict
 
 SELDOM = 0.5  # an answer is remembered if no more than this share of its group was correct
 SHARES = (0.25, 0.5, 0.75)  # of the answer's tokens; which of them is drawn anew each time
+
+
+def longest_prefix(config: Config, number: int) -> int:
+    """The most tokens of an own answer that may follow a prompt of stage `number`, from 1.
+
+    The answer is of that stage or of an earlier one. 0 if `reuse.prefixes` is not set.
+    """
+    if not config.reuse.prefixes:
+        return 0
+    longest = max(stage.max_completion_tokens for stage in config.stage[:number])
+    return int((longest - 1) * max(SHARES))  # without its stop token
 
 
 class OwnAnswers:

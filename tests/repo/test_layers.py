@@ -32,10 +32,10 @@ ROOMS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "the run",
         (
-            "planning.plan", "planning.memory", "planning.known_models", "planning.cost",
-            "run.problem_sets", "run.probing", "run.session", "run.recording", "run.health",
-            "run.stepping", "run.held_out", "run.finish", "resuming.changes", "resuming.lost",
-            "resuming.resume", "trainer",
+            "planning.plan", "planning.draws", "planning.memory", "planning.known_models",
+            "planning.cost", "run.problem_sets", "run.probing", "run.session", "run.recording",
+            "run.health", "run.stepping", "run.held_out", "run.finish", "resuming.changes",
+            "resuming.lost", "resuming.resume", "trainer",
         ),
     ),
     (

@@ -11,9 +11,11 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import RepositoryNotFoundError
 from transformers import AutoTokenizer, PreTrainedConfig
 
+from srpo.config import Config
 from srpo.embedded import MODEL_DIR
 from srpo.engines.local import loading
 from srpo.engines.local.loading import check_vocabulary, find_model, model_stops
+from srpo.engines.local.opening import longest_drawn
 from srpo.errors import ModelError
 
 
@@ -129,3 +131,24 @@ def test_a_model_that_the_hub_does_not_have(hub: Callable[[Exception | None], li
     hub(RepositoryNotFoundError("404", response=response))
     with pytest.raises(ModelError, match=r"a/b: .*the hub has no model of this name"):
         find_model("a/b")
+
+
+def test_the_longest_draw_has_room_for_own_answers_and_for_held_out_problems() -> None:
+    def longest(*lengths: tuple[int, int], prefixes: bool = False) -> int:
+        stages = [
+            {"name": f"s{n}", "sets": {"m": 1}, "steps": 1,
+             "max_prompt_tokens": prompt, "max_completion_tokens": completion}
+            for n, (prompt, completion) in enumerate(lengths)
+        ]  # fmt: skip
+        sets = {"m": {"generate": "math", "count": 9}}
+        return longest_drawn(
+            Config.model_validate({"sets": sets, "stage": stages, "reuse": {"prefixes": prefixes}})
+        )
+
+    assert longest((20, 100)) == 120
+    # with three quarters of 99 tokens of an own answer: 20 + 74 + 100
+    assert longest((20, 100), prefixes=True) == 194
+    # the second stage begins with answers of the first: 60 + 74 + 100 beside 20 + 74 + 100
+    assert longest((20, 100), (60, 100), prefixes=True) == 234
+    # problems that the first stage held out are answered as in the last: 50 + 100
+    assert longest((50, 10), (20, 100)) == 150

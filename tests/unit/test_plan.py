@@ -123,6 +123,10 @@ def test_evaluation_may_draw_more_rows_than_a_step(tmp_path: Path) -> None:
 
     few = cache(sets=held_out(1), evaluation={"samples": 2})
     many = cache(sets=held_out(50), evaluation={"samples": 2})
+    # no more than 64 problems go to the sampler at once
+    assert cache(sets=held_out(64), evaluation={"samples": 2}) == cache(
+        sets=held_out(6400), evaluation={"samples": 2}
+    )
     # 100 rows in place of a step's 3 x 4: 88 more of 512 + 24 columns of 2 x 32 numbers in 4 layers
     assert many - few >= 88 * 536 * 2 * 32 * 4 * 4
     assert cache(sets=held_out(50), evaluation={"samples": 0}) == few

@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from srpo.prefixes import OwnAnswers
+from srpo.config import Config
+from srpo.prefixes import OwnAnswers, longest_prefix
 from srpo.types import Group, Request
 from tests.factories import group, math_problem
 
@@ -101,3 +102,36 @@ def test_restored_from_json_it_begins_the_same() -> None:
     restored = OwnAnswers()
     restored.load_state_dict(json.loads(json.dumps(answers.state_dict())))
     assert begun(restored, 7) == begun(answers, 7)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "longest"),
+    [
+        # three quarters of 99 and of 39 tokens before the stop; answers of the first stage stay
+        ((100, 40), [74, 74]),
+        ((40, 100), [29, 74]),
+        ((4, 5), [2, 3]),
+    ],
+)
+def test_the_longest_prefix_is_of_an_answer_of_this_stage_or_of_one_before(
+    lengths: tuple[int, int], longest: list[int]
+) -> None:
+    given = {
+        "sets": {"m": {"generate": "math", "count": 9}},
+        "stage": [
+            {"name": f"s{n}", "sets": {"m": 1}, "steps": 1, "max_completion_tokens": n}
+            for n in lengths
+        ],
+    }
+    config = Config.model_validate({**given, "reuse": {"prefixes": True}})
+    assert [longest_prefix(config, number) for number in (1, 2)] == longest
+    assert longest_prefix(Config.model_validate(given), 2) == 0
+    # and none that is drawn is longer
+    for length, most in zip(sorted(lengths), sorted(longest), strict=True):
+        answers = OwnAnswers()
+        answers.observe([drawn([1, 0, 0, 0], tuple(range(length)))])
+        drawn_lengths = set()
+        for seed in range(20):
+            answers.observe([drawn([0, 0, 0, 0])])
+            drawn_lengths.add(len(begun(answers, seed).prefix))
+        assert max(drawn_lengths) <= most

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from srpo.config import Config, StageConfig
+from srpo.config import Config
 from srpo.engines import (
     MAX_CHOSEN_LOGITS,
     MAX_GRAD_LOGITS,
@@ -20,6 +20,7 @@ from srpo.engines import (
     kept_bytes,
 )
 from srpo.errors import ConfigError
+from srpo.planning.draws import Draw, draws, longest_prompt
 
 GIB = 2**30
 FLOAT32 = 4  # bytes
@@ -119,8 +120,9 @@ def estimate_memory(
     """
     micro = micro_batch_tokens or config.model.micro_batch_tokens
     compute = _compute_bytes(config)
-    held = max((_held(config, shape, of, micro) for of in config.stage), key=sum)
-    cache = max(_sampling(config, shape, stage) for stage in config.stage)
+    numbers = range(1, len(config.stage) + 1)
+    held = max((_held(config, shape, number, micro) for number in numbers), key=sum)
+    cache = max(_sampling(config, shape, draw) for draw in draws(config))
     weights = _weights(config, shape)
     if config.model.sampler == "vllm":  # it holds its copy and its cache while training goes on
         untied = shape.num_weights + shape.vocabulary * shape.width
@@ -136,13 +138,15 @@ def estimate_memory(
     )
 
 
-def _held(config: Config, shape: ModelShape, stage: StageConfig, micro: int) -> tuple[int, int]:
+def _held(config: Config, shape: ModelShape, number: int, micro: int) -> tuple[int, int]:
     """Bytes of activations and of logits that training holds at once beside the weights.
 
-    Those of the shared prefixes of a chunk, and of one micro-batch of rows on them; learning.py.
+    In stage `number`, from 1. Those of the shared prefixes of a chunk, and of one micro-batch of
+    rows on them; learning.py.
     """
+    stage = config.stage[number - 1]
     compute, answer = _compute_bytes(config), stage.max_completion_tokens
-    prompt = _longest_prompt(config, stage)
+    prompt = longest_prompt(config, number)
     rows = stage.problems_per_step * stage.group_size
     back = _backwards(shape, compute)
     if shape.plain_kept:
@@ -178,7 +182,10 @@ def _held(config: Config, shape: ModelShape, stage: StageConfig, micro: int) -> 
 
 def micro_batch_bytes(config: Config, shape: ModelShape) -> int:
     """Bytes of one micro-batch at least: its rows alone, as long as they may be, without copies."""
-    longest = max(_longest_prompt(config, s) + s.max_completion_tokens for s in config.stage)
+    longest = max(
+        longest_prompt(config, number) + stage.max_completion_tokens
+        for number, stage in enumerate(config.stage, start=1)
+    )
     tokens = max(config.model.micro_batch_tokens, longest)
     logits = _logits(tokens * shape.vocabulary, _compute_bytes(config))
     return sum(_layers(config, shape, 0, tokens, 0)) + logits
@@ -214,42 +221,27 @@ def _layers(
     return shape.num_layers * ((prefixes + own) * kept + copied * column), 0
 
 
-def _sampling(config: Config, shape: ModelShape, stage: StageConfig) -> int:
+def _sampling(config: Config, shape: ModelShape, draw: Draw) -> int:
     """Bytes that are held at once while completions are drawn, beside the weights."""
-    compute, prompt = _compute_bytes(config), _longest_prompt(config, stage)
-    problems, wanted = _drawn(config, stage)
-    rows = min(config.model.sampler_rows, wanted)
+    compute, prompt, problems = _compute_bytes(config), draw.prompt, draw.problems
+    rows = min(config.model.sampler_rows, draw.rows)
     column = 2 * shape.kv_width * compute
-    cache = rows * (prompt + stage.max_completion_tokens) * shape.num_layers * column
+    cache = rows * (prompt + draw.completion) * shape.num_layers * column
     if shape.plain_kept:
         passed = min(rows, problems) * prompt  # all prompts of a batch at once
-        cache += rows * (prompt + stage.max_completion_tokens) * column  # one layer, as it grows
+        cache += rows * (prompt + draw.completion) * column  # one layer, as it grows
     else:
         passed = max(rows, min(max(PREFILL_TOKENS, prompt), problems * prompt))
-        if rows < wanted:  # others take the place of finished ones, and are prefilled beside them
+        if (
+            rows < draw.rows
+        ):  # others take the place of finished ones, and are prefilled beside them
             cache += rows * prompt * shape.num_layers * column
     passing = passed * (4 * shape.mlp_width + 4 * shape.width + 2 * shape.query_width) * compute
     entries = rows * shape.vocabulary
-    each = CHOOSING if stage.top_p >= 1 else CHOOSING_NUCLEUS
+    each = CHOOSING_NUCLEUS if draw.nucleus else CHOOSING
     choosing = min(entries, max(MAX_CHOSEN_LOGITS, shape.vocabulary)) * each
     logits = entries * (FLOAT32 if compute == FLOAT32 else FLOAT32 + compute)
     return cache + max(passing, logits + choosing)
-
-
-def _drawn(config: Config, stage: StageConfig) -> tuple[int, int]:
-    """The most prompts, and completions, that are asked for at once: of a step, or evaluated."""
-    step = stage.problems_per_step
-    held_out = sum(max(of.holdout, of.validation) for of in config.sets.values())
-    probed = config.probe.problems * len(config.sets)
-    evaluated = held_out * config.evaluation.samples
-    rows = max(step * stage.group_size, probed * stage.group_size, evaluated)
-    return max(step, probed, held_out if evaluated else 0), rows
-
-
-def _longest_prompt(config: Config, stage: StageConfig) -> int:
-    """A prompt may be followed by the start of an own answer."""
-    begun = stage.max_completion_tokens if config.reuse.prefixes else 0
-    return stage.max_prompt_tokens + begun
 
 
 def _logits(entries: int, compute: int) -> int:

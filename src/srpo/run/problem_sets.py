@@ -10,6 +10,7 @@ from pathlib import Path
 from srpo.config import Config, SetConfig
 from srpo.embedded.world import generate
 from srpo.errors import ConfigError
+from srpo.prefixes import longest_prefix
 from srpo.problems import hold_out, read_problems
 from srpo.prompts import Prompter
 from srpo.rewards.math.answers import gold_problem
@@ -104,7 +105,7 @@ def room_for_prompts(config: Config, number: int, context_tokens: int) -> int:
     `reuse.prefixes` is set. Raises `ConfigError` if they leave no room.
     """
     stage = config.stage[number - 1]
-    begun = max(s.max_completion_tokens for s in config.stage) if config.reuse.prefixes else 0
+    begun = longest_prefix(config, number)
     room = context_tokens - stage.max_completion_tokens - begun
     if room < 1:
         more = f" and reuse.prefixes up to {begun} before it" if begun else ""

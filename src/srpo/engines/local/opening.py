@@ -24,6 +24,7 @@ from srpo.engines.local.loading import (
 )
 from srpo.engines.local.model_config import context_of, model_pads
 from srpo.engines.local.sampling import Sampler
+from srpo.prefixes import longest_prefix
 from srpo.resuming.source import file_digests
 from srpo.rollouts import derive_seed
 
@@ -88,10 +89,8 @@ def open_local(config: Config, folder: Path) -> OpenModel:
 def _vllm(config: Config, model: Any, dtype: torch.dtype) -> Sampler:
     from srpo.engines.local.vllm_sampling import VllmSampler
 
-    # a prompt may be followed by the start of an own answer
-    answers = 2 if config.reuse.prefixes else 1
-    longest = max(s.max_prompt_tokens + answers * s.max_completion_tokens for s in config.stage)
     # prompts that are too long for the model are refused before anything is drawn
+    longest = longest_drawn(config)
     longest = min(longest, context_of(model.config) or longest)
     return VllmSampler(
         model,
@@ -100,6 +99,20 @@ def _vllm(config: Config, model: Any, dtype: torch.dtype) -> Sampler:
         longest=longest,
         cache_gib=config.model.sampler_cache_gib,
     )
+
+
+def longest_drawn(config: Config) -> int:
+    """The most tokens that a prompt and its completion have together, in whichever draw.
+
+    A prompt may be followed by the start of an own answer; held-out problems of all stages are
+    answered as in the last one.
+    """
+    trained = max(
+        stage.max_prompt_tokens + longest_prefix(config, number) + stage.max_completion_tokens
+        for number, stage in enumerate(config.stage, start=1)
+    )
+    prompt = max(stage.max_prompt_tokens for stage in config.stage)
+    return max(trained, prompt + config.stage[-1].max_completion_tokens)
 
 
 def _digests(name: str) -> dict[str, str]:
