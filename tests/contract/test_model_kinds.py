@@ -35,7 +35,7 @@ def test_what_goes_through_transformers_is_said_with_what_is_lost(tmp_path: Path
 def test_own_passes_that_differ_are_not_taken_and_that_is_said(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(loading, "SAME_LOGITS", {torch.float32: -1.0})  # no gap is small enough
+    monkeypatch.setattr(loading, "SAME_PASSES", {torch.float32: -1.0})  # no gap is small enough
     note = LocalEngine(tiny_model("llama"), tmp_path).note
     assert note.startswith("srpo's own passes differ by ")
     assert note.endswith(f" in a logit, so this llama model {LOST}")

@@ -168,6 +168,7 @@ class NoPrefixes:
 class Bigrams:
     """A network whose next token depends on the last one alone, by a table of scores."""
 
+    note = ""
     refills = False
 
     def __init__(

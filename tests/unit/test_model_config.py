@@ -1,4 +1,4 @@
-"""What is read of a model's config: how long a text may be, and what pads one."""
+"""What is read of a model's config: how long a text may be, what ends one, and what pads one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from transformers import (
     Qwen2Config,
 )
 
-from srpo.engines.local.model_config import context_of, model_pads
+from srpo.engines.local.model_config import context_of, model_pads, model_stops
 
 
 def stretched(kind: str, **more: Any) -> PreTrainedConfig:
@@ -58,3 +58,22 @@ def test_the_pads_of_both_configs_count(
         generation_config=SimpleNamespace(pad_token_id=in_generation),
     )
     assert model_pads(model) == pads
+
+
+@pytest.mark.parametrize(
+    ("in_config", "in_generation", "stops"),
+    [
+        (7, 7, (7,)),
+        (151643, [151645, 151643], (151643, 151645)),  # as Qwen2.5's instruct models
+        (None, 5, (5,)),
+        (None, None, ()),
+    ],
+)
+def test_the_ends_of_both_configs_count(
+    in_config: Any, in_generation: Any, stops: tuple[int, ...]
+) -> None:
+    model = SimpleNamespace(
+        config=SimpleNamespace(eos_token_id=in_config),
+        generation_config=SimpleNamespace(eos_token_id=in_generation),
+    )
+    assert model_stops(model) == stops

@@ -14,40 +14,21 @@ from transformers import AutoTokenizer, PreTrainedConfig
 from srpo.config import Config
 from srpo.embedded import MODEL_DIR
 from srpo.engines.local import loading
-from srpo.engines.local.loading import check_vocabulary, find_model, model_stops
+from srpo.engines.local.loading import check_vocabulary, find_model
 from srpo.engines.local.opening import longest_drawn
 from srpo.errors import ModelError
 
 
-def model(config_ends: Any, generation_ends: Any, vocab_size: int = 10) -> Any:
-    config = PreTrainedConfig(eos_token_id=config_ends, vocab_size=vocab_size)
-    return SimpleNamespace(
-        config=config,
-        generation_config=SimpleNamespace(eos_token_id=generation_ends),
-    )
-
-
-@pytest.mark.parametrize(
-    ("in_config", "in_generation", "stops"),
-    [
-        (7, 7, (7,)),
-        (151643, [151645, 151643], (151643, 151645)),  # as Qwen2.5's instruct models
-        (None, 5, (5,)),
-        (None, None, ()),
-    ],
-)
-def test_the_ends_of_both_configs_count(
-    in_config: Any, in_generation: Any, stops: tuple[int, ...]
-) -> None:
-    assert model_stops(model(in_config, in_generation)) == stops
+def model(vocab_size: int) -> Any:
+    return SimpleNamespace(config=PreTrainedConfig(vocab_size=vocab_size))
 
 
 def test_a_tokenizer_with_ids_beyond_the_model_is_refused() -> None:
     tokenizer = AutoTokenizer.from_pretrained(MODEL_DIR)
     highest = max(tokenizer.get_vocab().values())
-    check_vocabulary("m", model(0, 0, highest + 1), tokenizer)
+    check_vocabulary("m", model(highest + 1), tokenizer)
     with pytest.raises(ModelError) as caught:
-        check_vocabulary("m", model(0, 0, highest), tokenizer)
+        check_vocabulary("m", model(highest), tokenizer)
     assert str(caught.value) == (
         f"--model m: the tokenizer has token {highest}, and the model only {highest}; they do not "
         "belong together"

@@ -26,7 +26,6 @@ from srpo.engines.local.learning import accumulate
 from srpo.engines.local.loading import network_of
 from srpo.engines.local.network import AnyNetwork
 from srpo.engines.local.optimizing import Optimizer, Precision
-from srpo.engines.local.plain import PlainNetwork
 from srpo.engines.local.sampling import OwnSampler, Sampler
 from srpo.engines.local.weights import load_weights_into
 from srpo.errors import ModelError
@@ -57,21 +56,23 @@ class LocalEngine:
     ) -> None:
         """`sampler` draws in place of the engine's own, for which `sampler_rows` is meant.
 
-        `note` is what a user should know of how the model is computed, often nothing.
-
         Raises `ModelError` if that, or `moments`, cannot be had for this model.
         """
         self.model = model
         self._folder = folder
         self._micro_batch_tokens = micro_batch_tokens
         self._network: AnyNetwork = network_of(model, dtype, training)
-        self.note = self._network.note if isinstance(self._network, PlainNetwork) else ""
         device = next(model.parameters()).device
         self._sampler = sampler or OwnSampler(self._network, sampler_rows, device)
         self._adapted = has_adapters(model)
         trained = {name: w for name, w in model.named_parameters() if w.requires_grad}
         self._optimizer = Optimizer(trained, moments)
         self._finite = True  # all logprobs of trained tokens since the last step
+
+    @property
+    def note(self) -> str:
+        """What a user should know of how the model is computed; often nothing."""
+        return self._network.note
 
     def sample(
         self,

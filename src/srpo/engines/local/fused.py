@@ -22,9 +22,7 @@ from srpo.engines.local.decoder import (
     causal_mask,
 )
 from srpo.engines.local.logprobs import token_logprobs
-from srpo.engines.local.network import Look, Row
-
-VERIFY_TOKENS = 4096  # of drafts that are verified at once, padding counted
+from srpo.engines.local.network import VERIFY_TOKENS, Look, Row, padded
 
 
 class FusedCache:
@@ -135,6 +133,7 @@ class FusedPrefixes:
 class FusedNetwork:
     """A Llama-family model through `Decoder`."""
 
+    note = ""
     shares_prefixes = True
     refills = True
 
@@ -158,7 +157,7 @@ class FusedNetwork:
         self, prompts: Sequence[Sequence[int]], n: int, room: int
     ) -> tuple[Tensor, FusedCache]:
         """Each prompt once, a few at a time; its keys and values are copied to its n rows."""
-        ids_PT, lengths_P = self._padded(prompts)
+        ids_PT, lengths_P = padded(prompts, self._device)
         weights = self._decoder.weights()
         P, longest = ids_PT.shape
         shape = (P * n, self._decoder.num_kv, longest + room, self._decoder.head_size)
@@ -240,7 +239,7 @@ class FusedNetwork:
         self, which: list[int], drafts: Sequence[Sequence[int]], cache: FusedCache, look: Look
     ) -> None:
         """Drafts of some rows, into the columns after the prompts."""
-        ids_BT, lengths_B = self._padded(drafts)
+        ids_BT, lengths_B = padded(drafts, self._device)
         T, num_prompt = ids_BT.shape[1], cache.num_prompt
         rows = torch.tensor(which, device=self._device)
         past_lengths_B = cache.prompt_lengths_B[rows]
@@ -276,7 +275,7 @@ class FusedNetwork:
 
     def prefixes(self, prefixes: Sequence[Sequence[int]]) -> FusedPrefixes:
         """Keys and values of all prefixes, padded right, with the graph kept for `backward`."""
-        ids_PT, lengths_P = self._padded(prefixes)
+        ids_PT, lengths_P = padded(prefixes, self._device)
         layers: list[KeyValue] = []
 
         def attend(_: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -291,7 +290,7 @@ class FusedNetwork:
 
     def logprobs(self, rows: Sequence[Row], prefixes: FusedPrefixes) -> Tensor:
         """The rows' own tokens, attending to their prefix and to themselves."""
-        ids_BT, lengths_B = self._padded([row.tokens[:-1] for row in rows])
+        ids_BT, lengths_B = padded([row.tokens[:-1] for row in rows], self._device)
         which_B = torch.tensor([row.prefix for row in rows], device=self._device)
         past_lengths_B = prefixes.lengths_P[which_B]
         num_past, num_new = prefixes.leaves[0][0].shape[2], ids_BT.shape[1]
@@ -315,14 +314,6 @@ class FusedNetwork:
             torch.tensor(targets, device=self._device),
             torch.tensor(temperature, device=self._device),
         )
-
-    def _padded(self, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-        """Token ids [B, T] padded right, and lengths [B]. T is at least 1."""
-        lengths = [len(row) for row in rows]
-        ids_BT = torch.zeros(len(rows), max(1, *lengths), dtype=torch.long)
-        for i, row in enumerate(rows):
-            ids_BT[i, : len(row)] = torch.tensor(row, dtype=torch.long)
-        return ids_BT.to(self._device), torch.tensor(lengths, device=self._device)
 
 
 def _writer(cache: FusedCache) -> Callable[[Tensor, Tensor], None]:

@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from srpo.engines import MAX_GRAD_LOGITS
 from srpo.engines.local.logprobs import token_logprobs
 
-SAME_LOGITS = 1e-5  # in units of the largest: a matrix product alone, and no scale or soft cap
+SAME_PRODUCT = 1e-5  # in units of the largest: a matrix product alone, and no scale or soft cap
 LARGE = 1000.0  # logits that a soft cap of tens changes much
 
 
@@ -93,7 +93,7 @@ class OutputHead:
         probe *= LARGE / F.linear(probe, weight).abs().max()  # where a soft cap is seen
         product = F.linear(probe, weight)
         gap = (self.logits(probe) - product).abs().max()
-        return float(gap) <= SAME_LOGITS * float(product.abs().max())
+        return float(gap) <= SAME_PRODUCT * float(product.abs().max())
 
     def _run(self, ids: Tensor, hook: Any, **given: Tensor) -> Tensor:
         """The model's forward pass, with something else put in before its output embedding."""

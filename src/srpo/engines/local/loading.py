@@ -32,7 +32,7 @@ FILE_TYPES = frozenset({".safetensors", ".gguf", ".bin", ".pt", ".pth", ".json"}
 WEIGHT_FILES = ("*.safetensors", "*.safetensors.index.json")
 # Largest difference, in units of the largest logit, at which the fused pass counts as the model's
 # own: rounding of float32, and of weights that are kept in fewer bits.
-SAME_LOGITS = {torch.float32: 2e-3, torch.bfloat16: 3e-2}
+SAME_PASSES = {torch.float32: 2e-3, torch.bfloat16: 3e-2}
 HUB_TIMEOUT_S = 10.0
 transformers_logging.disable_progress_bar()  # ours is the only progress shown
 # retries, of which the error says it all; and what torchao says when transformers looks for it
@@ -163,18 +163,6 @@ def check_vocabulary(name: str, model: Any, tokenizer: Any) -> None:
         )
 
 
-def model_stops(model: Any) -> tuple[int, ...]:
-    """Tokens that end a text by the model's config and generation config, which may disagree.
-
-    Qwen2.5's base models end with another token than their tokenizer's EOS.
-    """
-    found: list[int] = []
-    for config in (model.config, model.generation_config):
-        ids = getattr(config, "eos_token_id", None)
-        found += ids if isinstance(ids, list) else [] if ids is None else [ids]
-    return tuple(dict.fromkeys(found))
-
-
 def pick_device(wanted: str) -> torch.device:
     """The device for a setting: auto takes a GPU if there is one.
 
@@ -208,7 +196,7 @@ def network_of(model: Any, dtype: torch.dtype, training: Passes = PLAIN) -> AnyN
     fused = FusedNetwork(model, torch.float32, device)
     with torch.no_grad():
         gap = float((fused.prefill([ids], 1, 1)[0][0] - own).abs().max())
-    if not gap <= SAME_LOGITS[model.dtype] * max(1.0, float(own.abs().max())):
+    if not gap <= SAME_PASSES[model.dtype] * max(1.0, float(own.abs().max())):
         begin = f"srpo's own passes differ by {gap:.2g} in a logit, so this {kind} model"
         return _plain(model, dtype, device, training, begin)
     return FusedNetwork(model, dtype, device, training)

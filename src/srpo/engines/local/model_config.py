@@ -1,4 +1,4 @@
-"""What a model's own config says of the texts that it is made for."""
+"""What a model's own config says of the texts that it is made for: length, ends, padding."""
 
 from __future__ import annotations
 
@@ -28,6 +28,18 @@ def context_of(config: Any) -> int | None:
 def read_context(name: str) -> int | None:
     """As `context_of`, from the config alone. Raises `ModelError` if there is none to read."""
     return context_of(read_config(name))
+
+
+def model_stops(model: Any) -> tuple[int, ...]:
+    """Tokens that end a text by the model's config and generation config, which may disagree.
+
+    Qwen2.5's base models end with another token than their tokenizer's EOS.
+    """
+    found: list[int] = []
+    for config in (model.config, model.generation_config):
+        ids = getattr(config, "eos_token_id", None)
+        found += ids if isinstance(ids, list) else [] if ids is None else [ids]
+    return tuple(dict.fromkeys(found))
 
 
 def model_pads(model: Any) -> tuple[int, ...]:

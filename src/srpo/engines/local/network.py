@@ -10,9 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self, TypeAlias, TypeVar
 
+import torch
 from torch import Tensor
 
 from srpo.types import Datum
+
+VERIFY_TOKENS = 4096  # of drafts that are verified at once, with all that goes with them
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,7 @@ class Network(Protocol[CacheT, PrefixesT]):
     # What each row keeps of a column of its prefix, as a share of what a token of its own keeps.
     column_cost: float
     same_without_gradients: bool  # whether `logprobs` is the same to the last bit without them
+    note: str  # what a user should know of how the model is computed; often nothing
     refills: bool  # whether new rows can take the place of finished ones in a cache
 
     def prefill(self, prompts: Sequence[Sequence[int]], n: int, room: int) -> tuple[Tensor, CacheT]:
@@ -113,3 +117,12 @@ class Network(Protocol[CacheT, PrefixesT]):
 
 
 AnyNetwork: TypeAlias = Network[Any, Any]
+
+
+def padded(rows: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Token ids [B, T] of rows, padded right, and their lengths [B]. T is at least 1."""
+    lengths = [len(row) for row in rows]
+    ids_BT = torch.zeros(len(rows), max(1, *lengths), dtype=torch.long)
+    for i, row in enumerate(rows):
+        ids_BT[i, : len(row)] = torch.tensor(row, dtype=torch.long)
+    return ids_BT.to(device), torch.tensor(lengths, device=device)

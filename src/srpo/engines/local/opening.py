@@ -19,10 +19,9 @@ from srpo.engines.local.loading import (
     find_model,
     load_model,
     load_tokenizer,
-    model_stops,
     pick_device,
 )
-from srpo.engines.local.model_config import context_of, model_pads
+from srpo.engines.local.model_config import context_of, model_pads, model_stops
 from srpo.engines.local.sampling import Sampler
 from srpo.prefixes import longest_prefix
 from srpo.resuming.source import file_digests

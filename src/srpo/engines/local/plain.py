@@ -11,9 +11,7 @@ from transformers import DynamicCache
 
 from srpo.engines import MAX_LOGITS
 from srpo.engines.local.heads import OutputHead
-from srpo.engines.local.network import Look, Row
-
-VERIFY_TOKENS = 4096  # of drafts, with their prompts, that are verified at once
+from srpo.engines.local.network import VERIFY_TOKENS, Look, Row, padded
 
 
 class PlainCache:
@@ -153,13 +151,9 @@ class PlainNetwork:
 
     def _padded(self, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
         """Token ids [B, T] padded right, and which of them are real."""
-        longest = max(len(row) for row in rows)
-        ids_BT = torch.zeros(len(rows), longest, dtype=torch.long)
-        real_BT = torch.zeros(len(rows), longest, dtype=torch.bool)
-        for i, row in enumerate(rows):
-            ids_BT[i, : len(row)] = torch.tensor(row, dtype=torch.long)
-            real_BT[i, : len(row)] = True
-        return ids_BT.to(self._device), real_BT.to(self._device)
+        ids_BT, lengths_B = padded(rows, self._device)
+        places_T = torch.arange(ids_BT.shape[1], device=self._device)
+        return ids_BT, places_T < lengths_B[:, None]
 
 
 def _positions(mask: Tensor) -> Tensor:
