@@ -22,8 +22,9 @@ from benchmarks.workload import (
     graded,
 )
 from srpo.batching import training_data
-from srpo.engines.local import LocalEngine, fused, learning, logprobs
+from srpo.engines.local import fused, learning, logprobs
 from srpo.engines.local import sampling as drawing
+from srpo.engines.local.engine import LocalEngine
 from srpo.engines.local.fused import FusedNetwork
 from srpo.engines.local.network import Row
 from srpo.engines.local.plain import PlainNetwork

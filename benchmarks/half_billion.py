@@ -21,8 +21,8 @@ import torch
 from benchmarks.shapes import qwen25_half_billion
 from srpo.config import Config
 from srpo.config.files import load_config
-from srpo.engines.local import LocalEngine
 from srpo.engines.local.decoder import Passes
+from srpo.engines.local.engine import LocalEngine
 from srpo.planning.known_models import known_shape
 from srpo.planning.memory import estimate_memory
 from srpo.types import Adam, Clip, Datum, Sampling

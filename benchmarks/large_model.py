@@ -21,8 +21,8 @@ from benchmarks.generating import generate
 from benchmarks.measuring import Section, in_turn, spread
 from benchmarks.shapes import smollm2_135m
 from benchmarks.workload import NO_FOLDER
-from srpo.engines.local import LocalEngine
 from srpo.engines.local.decoder import Passes
+from srpo.engines.local.engine import LocalEngine
 from srpo.engines.local.sampling import Sampler
 from srpo.types import Clip, Datum, Sampling
 

@@ -11,7 +11,7 @@ from benchmarks.generating import generate
 from benchmarks.measuring import Section, in_turn, seconds, spread
 from benchmarks.shapes import llama_28m
 from benchmarks.workload import GROUP_SIZE, MAX_TOKENS, NO_FOLDER, Work
-from srpo.engines.local import LocalEngine
+from srpo.engines.local.engine import LocalEngine
 from srpo.types import Sampling
 
 LARGER_TOKENS = 32  # tokens a completion with the larger model, to keep the run short

@@ -19,7 +19,7 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 from benchmarks.measuring import Section, machine
 from srpo.config.run import CheckpointConfig
 from srpo.embedded import MODEL_DIR
-from srpo.engines.local import LocalEngine
+from srpo.engines.local.engine import LocalEngine
 from srpo.resuming.checkpoints import RunState, write_checkpoint
 from srpo.rundir import RunDirectory
 from srpo.trainer import train

@@ -15,7 +15,7 @@ from benchmarks.measuring import cpu_seconds
 from srpo.batching import training_data, with_advantages
 from srpo.config import PromptConfig
 from srpo.embedded.world import generate
-from srpo.engines.local import LocalEngine
+from srpo.engines.local.engine import LocalEngine
 from srpo.engines.local.loading import load_model, load_tokenizer
 from srpo.prompts import Prompter
 from srpo.rollouts import derive_seed, sample_groups

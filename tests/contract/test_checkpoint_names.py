@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from srpo.engines.local import LocalEngine
+from srpo.engines.local.engine import LocalEngine
 from srpo.errors import FaultError, ModelError
 from srpo.resuming.checkpoints import RunState, remove_old, write_checkpoint
 from srpo.rundir import RunDirectory
@@ -126,7 +126,7 @@ def test_a_disk_that_fills_up_while_a_model_is_saved_keeps_nothing_of_it(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "full")
 
-    monkeypatch.setattr("srpo.engines.local.save_file", full)  # between the engine's files
+    monkeypatch.setattr("srpo.engines.local.engine.save_file", full)  # between the engine's files
     with pytest.raises(FaultError, match="full"):
         write_checkpoint(run, engine, FullDisk(), RunState(step=1))
     assert list(run.checkpoints.iterdir()) == []
@@ -142,7 +142,7 @@ def test_what_a_killed_save_left_of_a_model_is_found_by_its_name_and_goes(
         left.extend(sorted(path.name for path in run.checkpoints.iterdir()))
         raise Killed
 
-    monkeypatch.setattr("srpo.engines.local.save_file", killed)
+    monkeypatch.setattr("srpo.engines.local.engine.save_file", killed)
     with pytest.raises(Killed):
         write_checkpoint(run, engine_of("llama", run.checkpoints, seed=1), None, RunState(step=1))
     assert left == [".step_000001.partial"]  # and nothing beside it, that nobody would look for

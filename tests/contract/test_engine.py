@@ -62,9 +62,9 @@ def tiny_model(kind: str, **changed: Any) -> Any:
 
 def local(kind: str, *, lora_rank: int = 0, checkpointed: bool = False) -> Callable[[Path], Engine]:
     def make(folder: Path) -> Engine:
-        from srpo.engines.local import LocalEngine
         from srpo.engines.local.adapters import add_adapters
         from srpo.engines.local.decoder import Passes
+        from srpo.engines.local.engine import LocalEngine
 
         model = tiny_model(kind)
         if lora_rank:
@@ -80,8 +80,8 @@ def with_vllm(kind: str, *, lora_rank: int = 0) -> Callable[[Path], Engine]:
     def make(folder: Path) -> Engine:
         import torch
 
-        from srpo.engines.local import LocalEngine
         from srpo.engines.local.adapters import add_adapters
+        from srpo.engines.local.engine import LocalEngine
         from srpo.engines.local.vllm_sampling import VllmSampler
 
         model = tiny_model(kind, hidden_size=128, head_dim=32)  # vLLM's smallest head on a CPU

@@ -9,7 +9,8 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from srpo.engines.local import LocalEngine, loading
+from srpo.engines.local import loading
+from srpo.engines.local.engine import LocalEngine
 from srpo.engines.local.loading import network_of
 from srpo.errors import ModelError
 from srpo.types import Sampling

@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from srpo.engines.local import LocalEngine
 from srpo.engines.local.adapters import add_adapters
 from srpo.engines.local.decoder import Passes
+from srpo.engines.local.engine import LocalEngine
 from srpo.errors import ModelError
 from srpo.types import Adam, Clip, Datum, Sampling
 from tests.contract.test_engine import tiny_model

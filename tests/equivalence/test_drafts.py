@@ -18,7 +18,8 @@ import pytest
 import torch
 
 from srpo.engines import Engine
-from srpo.engines.local import LocalEngine, fused
+from srpo.engines.local import fused
+from srpo.engines.local.engine import LocalEngine
 from srpo.engines.scripted import ScriptedEngine
 from srpo.types import Draft, Sample, Sampling
 from tests.contract.test_engine import PROMPTS, tiny_model

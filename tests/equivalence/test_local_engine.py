@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from srpo.engines.local import LocalEngine
+from srpo.engines.local.engine import LocalEngine
 from srpo.engines.local.fused import FusedNetwork
 from srpo.engines.local.learning import accumulate
 from srpo.engines.local.loading import network_of

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from transformers import AutoConfig
 
-from srpo.planning.memory import estimate_memory, shape_of
+from srpo.engines.local.shapes import read_shape
+from srpo.planning.memory import estimate_memory
 from tests.short_runs import config_of
 
 PROMPT, ANSWER, SAMPLED = 32, 128, 32
@@ -43,7 +44,7 @@ import json, resource, sys, tempfile
 from pathlib import Path
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
-from srpo.engines.local import LocalEngine
+from srpo.engines.local.engine import LocalEngine
 from srpo.engines.local.decoder import Passes
 from srpo.types import Adam, Clip, Datum, Sampling
 torch.set_num_threads(1)
@@ -82,7 +83,7 @@ def foretold(folder: Path, shape: dict[str, Any], stage: dict[str, int], **model
     config = config_of(
         folder, stage=stage, model=model, evaluation={"samples": 0}, probe={"problems": 0}
     )
-    return estimate_memory(config, shape_of(str(folder))).peak
+    return estimate_memory(config, read_shape(str(folder))).peak
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc and ru_maxrss in KiB")

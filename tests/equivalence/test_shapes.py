@@ -10,9 +10,9 @@ import torch
 from transformers import AutoConfig
 
 from srpo.engines.local.adapters import add_adapters
-from srpo.engines.local.shapes import check_plain
+from srpo.engines.local.model_shape import ModelShape
+from srpo.engines.local.shapes import check_plain, read_shape
 from srpo.errors import ModelError
-from srpo.planning.memory import ModelShape, shape_of
 from tests.contract.test_engine import tiny_model
 from tests.short_runs import config_of
 
@@ -20,7 +20,7 @@ from tests.short_runs import config_of
 def shape_in(folder: Path, config: Any) -> ModelShape:
     config.save_pretrained(folder)
     (folder / "model.safetensors").touch()
-    return shape_of(str(folder))
+    return read_shape(str(folder))
 
 
 def test_heads_of_a_size_of_their_own_are_read(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from srpo.engines import Engine
-from srpo.engines.local import LocalEngine
+from srpo.engines.local.engine import LocalEngine
 from srpo.types import Clip, Sampling
 from tests.contract import test_engine as contract
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from srpo.config import Config
+from srpo.engines.local.model_shape import ModelShape
 from srpo.errors import ConfigError, RunDirectoryError
 from srpo.planning.cost import (
     Assumptions,
@@ -24,7 +25,7 @@ from srpo.planning.cost import (
     training_flops,
     work_of,
 )
-from srpo.planning.memory import ModelShape, micro_batch_bytes, sharded_bytes
+from srpo.planning.memory import micro_batch_bytes, sharded_bytes
 from srpo.planning.plan import StageOutline
 
 SHAPE = ModelShape(10**6, num_layers=4, width=64, mlp_width=128, kv_width=32, vocabulary=1000)

@@ -9,9 +9,9 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, Qwen2Config
 
+from srpo.engines.local.shapes import read_shape
 from srpo.errors import ModelError
 from srpo.planning.known_models import KNOWN, context_for_planning, known_shape, shape_for_planning
-from srpo.planning.memory import shape_of
 
 # as their model cards say, in billions, to the million
 BILLIONS = {"0.5B": 0.494, "1.5B": 1.544, "3B": 3.086, "7B": 7.616, "14B": 14.770, "32B": 32.764}
@@ -40,7 +40,7 @@ def test_the_table_is_asked_only_where_no_config_can_be_read(tmp_path: Path) -> 
     # 2 key-value heads of 896 / 14 = 64
     assert shape.kv_width == 128
     assert said == f"{name} cannot be read here; shape from srpo's table"
-    assert shape_for_planning("embedded") == (shape_of("embedded"), "")
+    assert shape_for_planning("embedded") == (read_shape("embedded"), "")
     for unknown in ("Qwen/Qwen2.5-8B", "./Qwen2.5-7B", str(tmp_path)):
         with pytest.raises(ModelError):
             shape_for_planning(unknown)

@@ -10,8 +10,9 @@ import pytest
 from srpo import train
 from srpo.config import Config
 from srpo.config.run import BudgetConfig
+from srpo.engines.local.model_shape import ModelShape
 from srpo.errors import ConfigError
-from srpo.planning.memory import ModelShape, estimate_memory, fitting_tokens
+from srpo.planning.memory import estimate_memory, fitting_tokens
 from srpo.planning.plan import Most, StageOutline, count_problems, most_of, outline, parse_assumed
 from srpo.rundir import RunDirectory
 from tests.short_runs import WRONG, config_of, opener

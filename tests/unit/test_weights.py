@@ -157,5 +157,5 @@ def test_the_shape_of_a_text_model_within_another(tmp_path: Path) -> None:
         vision_config={**vision, "num_attention_heads": 2, "image_size": 28, "patch_size": 14},
     ).save_pretrained(tmp_path)
     shape = read_shape(str(tmp_path))
-    assert (shape["vocabulary"], shape["num_layers"], shape["width"]) == (32, 2, 16)
-    assert shape["kv_width"] == 2 * 8  # key-value heads x head size
+    assert (shape.vocabulary, shape.num_layers, shape.width) == (32, 2, 16)
+    assert shape.kv_width == 2 * 8  # key-value heads x head size

@@ -15,7 +15,7 @@ from srpo.config import PromptConfig, RewardConfig
 from srpo.config.verifier import VerifierConfig
 from srpo.embedded.tokenizer import DOMAINS
 from srpo.embedded.world import LEVELS, Task, draw_tasks, problem_of
-from srpo.engines.local import LocalEngine
+from srpo.engines.local.engine import LocalEngine
 from srpo.prompts import Prompter
 from srpo.rewards import Grader
 from srpo.types import Group, Problem, Rollout, Sampling

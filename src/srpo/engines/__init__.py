@@ -19,26 +19,6 @@ Drafts: TypeAlias = Sequence[Sequence[Draft | None]]  # of each prompt, for its 
 # A draft notes the fewest likely tokens that reach this mass together (at most draft_top_k): what
 # is left is what a verification loses at a place, and most places need one or two tokens.
 DRAFT_MASS = 0.9999
-MAX_LOGITS = 1 << 25  # entries of a [tokens, vocabulary] table that may exist at once
-MAX_CHOSEN_LOGITS = MAX_LOGITS // 16  # of rows that a token is chosen for at once
-MAX_MASK = 1 << 25  # entries of an attention mask that has rows for each query head of a key head
-PREFILL_TOKENS = 4096  # of prompts that go through the layers at once, padding counted
-MAX_GRAD_LOGITS = MAX_LOGITS // 4  # where autograd itself passes over a table, several times
-MAX_KEPT_LOGITS = 4 * MAX_LOGITS  # in the compute precision, from the forward to the backward pass
-
-
-def kept_bytes(
-    widths: tuple[int, int, int, int], compute: int, *, normed_heads: bool = False
-) -> int:
-    """Bytes that a token keeps in one layer of a Llama-family model for the backward pass.
-
-    `widths`: of the model, of all queries, of all keys, of the MLP; `compute`: bytes of a number.
-    Two norms keep input, quotient and output, in float32 but for the last; queries, what they
-    attended to, and that in another order; keys and values; gate, up, silu, product.
-    """
-    width, query, kv, mlp = widths
-    norms = 2 * width * (8 + compute) + (8 * (query + kv) if normed_heads else 0)
-    return norms + (3 * query + 2 * kv + 4 * mlp) * compute
 
 
 def check_drafts(drafts: Drafts, num_prompts: int, n: int) -> None:

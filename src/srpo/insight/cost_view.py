@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from srpo.config import Config
+from srpo.engines.local.model_shape import ModelShape
 from srpo.insight.lines import counted, short
 from srpo.planning.cost import (
     Assumptions,
@@ -19,7 +20,7 @@ from srpo.planning.cost import (
     training_flops,
     work_of,
 )
-from srpo.planning.memory import GIB, ModelShape
+from srpo.planning.memory import GIB
 from srpo.planning.plan import StageOutline
 
 HOUR_S, DAY_S = 3600, 86_400

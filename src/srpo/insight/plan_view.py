@@ -12,11 +12,12 @@ from rich.text import Text
 
 from srpo.config import Config
 from srpo.config.files import LoadedConfig, settings_of
+from srpo.engines.local.model_shape import ModelShape
 from srpo.insight.cost_view import cost_lines, mib
 from srpo.insight.lines import counted, short
 from srpo.planning.cost import Assumptions, read_rates
 from srpo.planning.known_models import context_for_planning, shape_for_planning
-from srpo.planning.memory import GIB, MemoryEstimate, ModelShape, estimate_memory, fitting_tokens
+from srpo.planning.memory import GIB, MemoryEstimate, estimate_memory, fitting_tokens
 from srpo.planning.plan import StageOutline, count_problems, most_of, outline
 from srpo.run.probing import check_rates
 from srpo.run.problem_sets import room_for_prompts

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from srpo.config import Config
+from srpo.engines.local.model_shape import ModelShape
 from srpo.errors import ConfigError
-from srpo.planning.memory import GIB, ModelShape, micro_batch_bytes, sharded_bytes
+from srpo.planning.memory import GIB, micro_batch_bytes, sharded_bytes
 from srpo.planning.plan import StageOutline, most_of
 from srpo.rundir import RunDirectory
 

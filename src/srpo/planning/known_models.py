@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from srpo.engines.local.model_shape import ModelShape
 from srpo.errors import ModelError
-from srpo.planning.memory import ModelShape, shape_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +87,10 @@ def shape_for_planning(name: str) -> tuple[ModelShape, str]:
     Read from the model's config; srpo's table is used only where that cannot be read. Raises
     `ModelError` if the table does not have the model either.
     """
+    from srpo.engines.local.shapes import read_shape
+
     try:
-        return shape_of(name), ""
+        return read_shape(name), ""
     except ModelError:
         known = known_shape(name)
         if known is None:

@@ -5,20 +5,18 @@ The counts are those of its code; tests/equivalence/test_memory.py measures thre
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from srpo.config import Config
-from srpo.engines import (
+from srpo.engines.local.limits import (
     MAX_CHOSEN_LOGITS,
     MAX_GRAD_LOGITS,
     MAX_KEPT_LOGITS,
     MAX_LOGITS,
     MAX_MASK,
     PREFILL_TOKENS,
-    kept_bytes,
 )
+from srpo.engines.local.model_shape import ModelShape
 from srpo.errors import ConfigError
 from srpo.planning.draws import Draw, draws, longest_prompt
 
@@ -35,60 +33,6 @@ CHOOSING_NUCLEUS = 44  # and those that are sorted
 # checkpointing more (tests/equivalence/test_memory.py).
 HEAP_PIECE = 32 * 2**20
 HEAP_SHARE, HEAP_SHARE_CHECKPOINTED = 1.5, 2.2
-
-
-@dataclass(frozen=True, slots=True)
-class ModelShape:
-    """The sizes of a model that memory depends on."""
-
-    num_weights: int
-    num_layers: int
-    width: int
-    mlp_width: int
-    kv_width: int  # key-value heads x head size
-    vocabulary: int
-    own_query_width: int = 0  # query heads x head size; 0: as the width
-    # Bytes that a token keeps for the backward pass in all layers of a model that goes through
-    # transformers' own forward pass; 0: one that srpo computes itself.
-    plain_kept: int = 0
-    normed_heads: bool = False  # queries and keys, as in qwen3
-    model_type: str = ""
-    plain_head: bool = False  # such a model does more to its logits than to multiply by the head
-    plain_sides: int = 0  # of such a model: inputs and outputs of linear layers that adapters fit
-
-    @property
-    def takes_adapters(self) -> bool:
-        """Whether `model.lora_rank` may be set."""
-        return not self.plain_kept or self.plain_sides > 0
-
-    @property
-    def query_width(self) -> int:
-        """Query heads x head size."""
-        return self.own_query_width or self.width
-
-    @property
-    def joined_weights(self) -> int:
-        """Of query, key and value, and of gate and up, which are computed as one."""
-        qkv = self.width * (self.query_width + 2 * self.kv_width)
-        return self.num_layers * (qkv + 2 * self.width * self.mlp_width)
-
-    @property
-    def linear_weights(self) -> int:
-        """Of the seven linear layers of each block."""
-        out = self.query_width * self.width
-        return self.joined_weights + self.num_layers * (out + self.width * self.mlp_width)
-
-    def adapter_weights(self, rank: int) -> int:
-        """Of adapters beside the seven linear layers of each block, or whichever there are."""
-        if self.plain_kept:
-            return rank * self.plain_sides
-        sides = 2 * (self.width + self.query_width) + 2 * (self.width + self.kv_width)
-        return rank * self.num_layers * (sides + 3 * (self.width + self.mlp_width))
-
-    def kept_bytes(self, compute: int) -> int:
-        """Bytes that a token keeps in one layer for the backward pass; numbers of `compute`."""
-        widths = (self.width, self.query_width, self.kv_width, self.mlp_width)
-        return kept_bytes(widths, compute, normed_heads=self.normed_heads)
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,11 +289,3 @@ def fitting_tokens(config: Config, shape: ModelShape, memory_bytes: int) -> int:
 
 def _told(size_bytes: int) -> str:
     return f"{size_bytes / GIB:.1f} GiB" if size_bytes >= GIB else f"{size_bytes / 2**20:.1f} MiB"
-
-
-def shape_of(name: str) -> ModelShape:
-    """The shape of a model, without loading its weights. Raises `ModelError` if there is none."""
-    from srpo.engines.local.shapes import read_shape
-
-    sizes: Mapping[str, Any] = read_shape(name)
-    return ModelShape(**sizes)

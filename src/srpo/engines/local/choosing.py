@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from srpo.engines import DRAFT_MASS, MAX_CHOSEN_LOGITS
+from srpo.engines import DRAFT_MASS
+from srpo.engines.local.limits import MAX_CHOSEN_LOGITS
 from srpo.types import Sampling
 
 

@@ -16,8 +16,8 @@ import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from srpo.engines import MAX_MASK
 from srpo.engines.local.adapters import bias_of, weight_of
+from srpo.engines.local.limits import MAX_MASK
 
 FAMILIES = frozenset({"llama", "mistral", "qwen2", "qwen3"})
 NORMED_HEADS = frozenset({"qwen3"})  # queries and keys are normed

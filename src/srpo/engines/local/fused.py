@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor
 
-from srpo.engines import MAX_LOGITS, PREFILL_TOKENS, kept_bytes
 from srpo.engines.local.decoder import (
     NORMED_HEADS,
     PLAIN,
@@ -21,8 +20,10 @@ from srpo.engines.local.decoder import (
     attend_to_self,
     causal_mask,
 )
+from srpo.engines.local.limits import MAX_LOGITS, PREFILL_TOKENS, VERIFY_TOKENS
 from srpo.engines.local.logprobs import token_logprobs
-from srpo.engines.local.network import VERIFY_TOKENS, Look, Row, padded
+from srpo.engines.local.model_shape import kept_bytes
+from srpo.engines.local.network import Look, Row, padded
 
 
 class FusedCache:

@@ -9,7 +9,7 @@ import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from srpo.engines import MAX_GRAD_LOGITS
+from srpo.engines.local.limits import MAX_GRAD_LOGITS
 from srpo.engines.local.logprobs import token_logprobs
 
 SAME_PRODUCT = 1e-5  # in units of the largest: a matrix product alone, and no scale or soft cap

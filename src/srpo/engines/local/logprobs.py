@@ -9,7 +9,7 @@ import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from srpo.engines import MAX_KEPT_LOGITS, MAX_LOGITS
+from srpo.engines.local.limits import MAX_KEPT_LOGITS, MAX_LOGITS
 
 
 def token_logprobs(hidden: Tensor, head: Tensor, targets: Tensor, temperature: Tensor) -> Tensor:

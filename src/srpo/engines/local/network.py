@@ -15,8 +15,6 @@ from torch import Tensor
 
 from srpo.types import Datum
 
-VERIFY_TOKENS = 4096  # of drafts that are verified at once, with all that goes with them
-
 
 @dataclass(frozen=True, slots=True)
 class Row:

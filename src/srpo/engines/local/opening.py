@@ -11,9 +11,9 @@ from huggingface_hub import try_to_load_from_cache
 
 from srpo.config import Config
 from srpo.engines import OpenModel
-from srpo.engines.local import LocalEngine
 from srpo.engines.local.adapters import add_adapters
 from srpo.engines.local.decoder import Passes
+from srpo.engines.local.engine import LocalEngine
 from srpo.engines.local.loading import (
     check_vocabulary,
     find_model,

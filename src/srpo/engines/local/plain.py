@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from srpo.engines import MAX_LOGITS
 from srpo.engines.local.heads import OutputHead
-from srpo.engines.local.network import VERIFY_TOKENS, Look, Row, padded
+from srpo.engines.local.limits import MAX_LOGITS, VERIFY_TOKENS
+from srpo.engines.local.network import Look, Row, padded
 
 
 class PlainCache:

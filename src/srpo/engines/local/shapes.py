@@ -11,6 +11,7 @@ from srpo.config import Config
 from srpo.engines.local.adapters import no_targets, targets_of
 from srpo.engines.local.decoder import NORMED_HEADS, Passes, fits
 from srpo.engines.local.loading import check_passes, read_config
+from srpo.engines.local.model_shape import ModelShape
 from srpo.errors import ModelError, first_line
 
 ROWS, LENGTH = 16, 2  # of a pass on no device; short, for attention keeps no table of its scores
@@ -20,8 +21,8 @@ PLAIN_WIDTHS, PLAIN_MLPS = 24, 8
 FLOAT32 = 4  # bytes
 
 
-def read_shape(name: str) -> dict[str, Any]:
-    """The fields of `srpo.planning.memory.ModelShape` of a model.
+def read_shape(name: str) -> ModelShape:
+    """The shape of a model, without loading its weights.
 
     Raises `ModelError` if there is no config to read.
     """
@@ -40,20 +41,20 @@ def read_shape(name: str) -> dict[str, Any]:
         )
     head_size = getattr(text, "head_dim", None) or text.hidden_size // heads
     plain = not fits(config)
-    return {
-        "num_weights": sum(weight.numel() for weight in model.parameters()),
-        "num_layers": text.num_hidden_layers,
-        "width": text.hidden_size,
-        "mlp_width": _mlp_width(text),
-        "kv_width": (getattr(text, "num_key_value_heads", None) or heads) * head_size,
-        "vocabulary": text.vocab_size,
-        "own_query_width": heads * head_size,
-        "plain_kept": _plain_kept(model, text) if plain else 0,
-        "plain_sides": _sides(model) if plain else 0,
-        "plain_head": plain and not _only_multiplies(model, text),
-        "normed_heads": config.model_type in NORMED_HEADS,
-        "model_type": config.model_type,
-    }
+    return ModelShape(
+        num_weights=sum(weight.numel() for weight in model.parameters()),
+        num_layers=text.num_hidden_layers,
+        width=text.hidden_size,
+        mlp_width=_mlp_width(text),
+        kv_width=(getattr(text, "num_key_value_heads", None) or heads) * head_size,
+        vocabulary=text.vocab_size,
+        own_query_width=heads * head_size,
+        plain_kept=_plain_kept(model, text) if plain else 0,
+        plain_sides=_sides(model) if plain else 0,
+        plain_head=plain and not _only_multiplies(model, text),
+        normed_heads=config.model_type in NORMED_HEADS,
+        model_type=config.model_type,
+    )
 
 
 def check_plain(config: Config, model_type: str, *, takes_adapters: bool) -> None:
