@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import io
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,11 +19,13 @@ from pathlib import Path
 
 import pytest
 
+from srpo.comparison.comparing import compare
 from srpo.comparison.jobs import State, rate_jobs, result_jobs, share_done, state_of
 from srpo.comparison.plan import Comparison
 from srpo.comparison.running import Outcome, Standing, run_comparison
 from srpo.errors import RunDirectoryError
 from srpo.rundir import RunDirectory
+from srpo.rundir.lock import held
 from tests.comparisons import PLAN, RATES, comparison, finish, metrics_row, write_run
 
 # What `srpo train` does, as far as a comparison sees it: a validation and a checkpoint a step.
@@ -83,9 +88,6 @@ class Heard:
 
     def show(self, standing: Standing) -> None:
         self.standing = standing
-
-    def stop(self) -> None:
-        pass
 
 
 @pytest.fixture
@@ -229,6 +231,49 @@ def at_work(found: Comparison, name: str) -> Iterator[None]:
         yield
     finally:
         os.close(lock)
+
+
+class Terminal(io.StringIO):
+    """A stream that claims to be a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_comparison_that_does_not_begin_leaves_the_terminal_its_cursor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    hide, show = "\x1b[?25l", "\x1b[?25h"
+    found = comparison(tmp_path)
+    busy, changed = Terminal(), Terminal()
+    with (
+        at_work(found, "comparison"),
+        pytest.raises(RunDirectoryError, match="is being run by another process"),
+    ):
+        compare(found.path, found.out, 1, busy)
+    assert busy.getvalue().rfind(show) > busy.getvalue().rfind(hide) > -1
+    (found.out / "source.txt").write_text("another\n")
+    shutil.copy(found.path, found.out / "plan.toml")
+    with pytest.raises(RunDirectoryError, match="srpo itself has changed"):
+        compare(found.path, found.out, 1, changed)
+    assert changed.getvalue().rfind(show) > changed.getvalue().rfind(hide) > -1
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS])  # NFS, Lustre without flock
+def test_a_file_system_without_locks_is_one_clear_line(
+    tmp_path: Path, train: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    said = f"cannot be locked: {os.strerror(number)}; choose a folder on a file system that has"
+    with pytest.raises(RunDirectoryError, match=said) as caught:
+        go(comparison(tmp_path), train)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(RunDirectoryError, match=said), held(tmp_path / "run"):
+        pass
 
 
 def is_free(found: Comparison, name: str) -> bool:

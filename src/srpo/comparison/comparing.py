@@ -54,13 +54,16 @@ def compare(path: Path, out: Path | None, cores: int | None, stream: TextIO) -> 
     load_sets(comparison.arms[0].config)
     check_plan(comparison)
     onlooker = ComparisonProgress(stream)
-    onlooker.tell(f"{comparison.plan.name} in {comparison.out}")
-    outcome = run_comparison(
-        comparison,
-        cores or usable_cores(),
-        onlooker,
-        lambda: keep_plan(comparison, onlooker.tell),
-    )
+    try:
+        onlooker.tell(f"{comparison.plan.name} in {comparison.out}")
+        outcome = run_comparison(
+            comparison,
+            cores or usable_cores(),
+            onlooker,
+            lambda: keep_plan(comparison, onlooker.tell),
+        )
+    finally:
+        onlooker.stop()  # the terminal's cursor is hidden until then
     if outcome.exit_code:
         onlooker.tell("Interrupted. The same command goes on.")
         return outcome.exit_code

@@ -8,7 +8,6 @@ that a run which outlived a killed comparison is waited for and never trained tw
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import os
 import shutil
 import signal
@@ -36,7 +35,9 @@ from srpo.comparison.results import RateChoice, choose_rate
 from srpo.comparison.source import check_source
 from srpo.config.files import dump
 from srpo.errors import RunDirectoryError, SrpoError
+from srpo.insight.lines import counted
 from srpo.run.interrupts import Interrupts
+from srpo.rundir.lock import take_lock
 
 TRAIN = (sys.executable, "-m", "srpo", "train")
 POLL_S = 0.2
@@ -64,9 +65,6 @@ class Onlooker(Protocol):
 
     def show(self, standing: Standing) -> None:
         """The state of things, which replaces the one before."""
-
-    def stop(self) -> None:
-        """Nothing more will be shown."""
 
 
 @dataclass(slots=True)
@@ -228,7 +226,9 @@ class Runner:
 
     def _stop(self) -> None:
         """Let every run finish its step and save; then all are gone."""
-        self._onlooker.tell(f"stopping {len(self._running)} runs; each saves after its step")
+        self._onlooker.tell(
+            f"stopping {counted(len(self._running), 'run')}; each saves after its step"
+        )
         for one in self._running:
             one.process.terminate()
         for one in self._running:
@@ -251,27 +251,23 @@ def run_comparison(
     """
     with Interrupts(onlooker.tell) as interrupts, _held(comparison):
         check()
-        try:
-            return Runner(comparison, cores, onlooker, program).run(interrupts)
-        finally:
-            onlooker.stop()
+        return Runner(comparison, cores, onlooker, program).run(interrupts)
 
 
 @contextmanager
 def _held(comparison: Comparison) -> Iterator[None]:
     """The folder, for this process alone."""
+    path = comparison.out / "locks" / "comparison"
     try:
-        (comparison.out / "locks").mkdir(parents=True, exist_ok=True)
-        lock = os.open(comparison.out / "locks" / "comparison", os.O_RDWR | os.O_CREAT)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = os.open(path, os.O_RDWR | os.O_CREAT)
     except OSError as error:
         raise RunDirectoryError(f"{comparison.out}: cannot be written: {error.strerror}") from None
     try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not take_lock(lock, path):
             raise RunDirectoryError(
                 f"{comparison.out}: this comparison is being run by another process"
-            ) from None
+            )
         yield
     finally:
         os.close(lock)
@@ -281,12 +277,13 @@ def _lock(comparison: Comparison, job: Job) -> int | None:
     """A descriptor that holds the run's lock, or None if a process is still at work on it."""
     path = comparison.out / "locks" / job.name.replace("/", "_")
     lock = os.open(path, os.O_RDWR | os.O_CREAT)
+    taken = False
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        return None
-    return lock
+        taken = take_lock(lock, path)
+    finally:
+        if not taken:
+            os.close(lock)
+    return lock if taken else None
 
 
 def _begin(comparison: Comparison, job: Job, lock: int, program: Sequence[str]) -> _Running:

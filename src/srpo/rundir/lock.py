@@ -29,16 +29,31 @@ def held(root: Path) -> Iterator[None]:
     except OSError as error:
         raise RunDirectoryError(f"{root}: cannot be written: {error.strerror}") from None
     with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not take_lock(file.fileno(), path):
             raise RunDirectoryError(
                 f"{root}: another process is training it ({_holder(path)}); wait for it, or stop it"
-            ) from None
+            )
         file.truncate(0)
         file.write(json.dumps(_me()) + "\n")
         file.flush()
         yield
+
+
+def take_lock(descriptor: int, path: Path) -> bool:
+    """Lock the file that was opened from `path`; False if another process holds it.
+
+    Raises `RunDirectoryError` where the file system cannot lock files at all.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:  # it names no file of its own
+        raise RunDirectoryError(
+            f"{path}: cannot be locked: {error.strerror}; choose a folder on a file system that "
+            "has file locks (flock)"
+        ) from None
+    return True
 
 
 def _me() -> dict[str, object]:
