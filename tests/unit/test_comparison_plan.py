@@ -65,7 +65,7 @@ def with_ours(line: str) -> str:
             "arm 'ours': settings selection.rul = dps: unknown setting selection.rul; did you mean "
             "rule?",
         ),
-        ('settings = { "stage.3.steps" = 1 }', "arm 'ours': settings stage.3.steps: 3 is not a st"),
+        ('settings = { "stage.3.steps" = 1 }', "arm 'ours': settings stage.3.steps = 1: 3 is not"),
         ("setings = {}", "unknown setting arm.2.setings; did you mean settings?"),
     ],
 )
@@ -76,11 +76,11 @@ def test_an_arm_that_is_wrong_is_named(tmp_path: Path, line: str, said: str) -> 
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("seeds = [11, 12]", "seeds = [11, 12, 11]", "seeds: 11 is there twice"),
+        ("seeds = [11, 12]", "seeds = [11, 12, 11]", "seeds: 11 is listed twice"),
         ("seeds = [11, 12]", "seeds = [true, 12]", "seeds.1: must be a whole number (given: true)"),
         ("seeds = [11, 12]", 'seeds = ["11", 12]', "seeds.1: must be a whole number (given: '11')"),
         ("seeds = [11, 12]", "seeds = []", "seeds: must have 1 or more entries (given: [])"),
-        ('name = "ours"', 'name = "plain"', "arm: plain is there twice"),
+        ('name = "ours"', 'name = "plain"', "arm: plain is listed twice"),
         ('name = "ours"', 'name = "PLAIN!"', "arm: plain is the folder of two arms"),
         ("base.toml", "bose.toml", "bose.toml: no such config file"),
         ("rollouts = 100\ntokens = 1000", "", "budget: give rollouts, tokens or both"),
@@ -100,11 +100,11 @@ def test_an_arm_that_is_wrong_is_named(tmp_path: Path, line: str, said: str) -> 
         (
             "[evaluation]",
             "[evaluation]\nbudgets_tokens = [500, 500]",
-            "evaluation: budgets_tokens: 500 is there twice",
+            "evaluation: budgets_tokens: 500 is listed twice",
         ),
         ("targets = [0.7]", "targets = [8]", "evaluation.targets.1: must be at most 1"),
         ("targets = [0.7]", "targets = [true]", "evaluation.targets.1: must be a number"),
-        ("targets = [0.7]", "targets = [0.7, 0.7]", "evaluation: targets: 0.7 is there twice"),
+        ("targets = [0.7]", "targets = [0.7, 0.7]", "evaluation: targets: 0.7 is listed twice"),
         ('name = "ours"', f'name = "{"o" * 101}"', "arm.2.name: must have 100 characters at most"),
         ('name = "ours"', 'name = "o\\nurs"', "must be one line of letters that can be seen"),
         (
@@ -120,7 +120,7 @@ def test_an_arm_that_is_wrong_is_named(tmp_path: Path, line: str, said: str) -> 
         (
             "[budget]",
             RATES.replace("2e-4", "1.0000001e-4") + "[budget]",  # one folder for both
-            "learning_rate.values: 0.0001 is there twice",
+            "learning_rate.values: 0.0001 is listed twice",
         ),
         ("seeds = ", 'baseline = "them"\nseeds = ', "baseline 'them' is no arm (arms: plain, ours"),
         ("seeds = ", "settings.seed = 4\nseeds = ", "settings seed: write it in seeds"),
@@ -133,12 +133,12 @@ def test_an_arm_that_is_wrong_is_named(tmp_path: Path, line: str, said: str) -> 
         (
             "[budget]",
             RATES.replace("[1]", "[1, 1]") + "[budget]",
-            "learning_rate.seeds: 1 is there",
+            "learning_rate.seeds: 1 is listed",
         ),
         (
             "[budget]",
             RATES.replace("2e", "1e") + "[budget]",
-            "learning_rate.values: 0.0001 is ther",
+            "learning_rate.values: 0.0001 is listed",
         ),
         ("name = ", "name = = ", "not valid TOML"),
     ],

@@ -178,17 +178,26 @@ def test_of_a_flag_for_one_stage_and_one_for_all_the_later_holds() -> None:
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("stage.3.steps=1", "--set stage.3.steps: 3 is not a stage; stages are 1 to 2"),
-        ("stage.0.steps=1", "--set stage.0.steps: 0 is not a stage; stages are 1 to 2"),
-        ("stage.one.steps=1", "--set stage.one.steps: one is not a stage; stages are 1 to 2"),
-        ("stage.3=1", "--set stage.3: 3 is not a stage; stages are 1 to 2"),
-        ("seed.x=1", "--set seed.x: seed is 1, not a section"),
+        ("stage.3.steps=1", "--set stage.3.steps=1: 3 is not a stage; stages are 1 to 2"),
+        ("stage.0.steps=1", "--set stage.0.steps=1: 0 is not a stage; stages are 1 to 2"),
+        ("stage.one.steps=1", "--set stage.one.steps=1: one is not a stage; stages are 1 to 2"),
+        ("stage.3=1", "--set stage.3=1: 3 is not a stage; stages are 1 to 2"),
+        ("seed.x=1", "--set seed.x=1: seed is 1, not a section"),
     ],
 )
 def test_a_name_that_leads_nowhere_is_told_so(text: str, line: str) -> None:
     with pytest.raises(ConfigError) as caught:
         with_set(text)
     assert str(caught.value) == line
+
+
+def test_a_name_that_leads_nowhere_is_blamed_on_the_flag_that_it_came_from(
+    tmp_path: Path,
+) -> None:
+    path = written(tmp_path, 'model = "x"\n' + GOOD)
+    with pytest.raises(ConfigError) as caught:
+        load_config(path, [Setting("model.name", "--model", "foo")])
+    assert str(caught.value) == "--model foo: model is 'x', not a section"
 
 
 def test_an_unknown_name_on_the_command_line_is_told_so() -> None:

@@ -182,7 +182,7 @@ name = "two"
             "--set every_stage.reward.accurcy=3: unknown setting every_stage.reward.accurcy; "
             "did you mean accuracy?",
         ),
-        ("every_stage.steps={a=1}", "--set every_stage.steps.a: steps is 5, not a section"),
+        ("every_stage.steps={a=1}", "--set every_stage.steps={a=1}: steps is 5, not a section"),
         ("seed=true", "--set seed=true: must be a number (given: true)"),
         ('seed="1"', "--set seed=\"1\": must be a number (given: '1')"),
         ("stage.1.steps=true", "--set stage.1.steps=true: must be a number (given: true)"),
@@ -195,8 +195,8 @@ name = "two"
         ("every_stge.steps=2", "--set every_stge.steps=2: unknown setting every_stge; did you"),
         ("sets.foo.count=3", "--set sets.foo.count=3: sets.foo: give either files or generate"),
         ("every_stage=3", "--set every_stage=3: write [every_stage] and [[stage]] as tables"),
-        ("stage.01.steps=2", "--set stage.01.steps: 01 is not a stage; stages are 1 to 2"),
-        ("every_stage.steps.x=3", "--set every_stage.steps.x: steps is 5, not a section"),
+        ("stage.01.steps=2", "--set stage.01.steps=2: 01 is not a stage; stages are 1 to 2"),
+        ("every_stage.steps.x=3", "--set every_stage.steps.x=3: steps is 5, not a section"),
         ("seed=1\nmodel.name=2", "--set seed=1 model.name=2: more than one line"),
         ("stage.1.steps=" + "x" * 200, f"--set stage.1.steps={'x' * 66}...: must be a whole"),
         (

@@ -75,7 +75,7 @@ def test_half_characters_of_a_completion_are_replaced() -> None:
         ([1], 7, "line 7: it is a list; a row is a JSON object"),
         (None, 7, "line 7: it is null"),
         ({}, 7, 'line 7: field \'domain\' is missing; it is "math" or "code"'),
-        (b'{"id": 1, "id": 2}', 7, "line 7: field 'id' is there twice"),
+        (b'{"id": 1, "id": 2}', 7, "line 7: field 'id' appears twice"),
         (MATH | {"id": True}, 7, "line 7: field 'id' is true or false"),
         (MATH | {"id": [1]}, 7, "line 7: field 'id' is a list"),
         (MATH | {"id": "x" * 2000}, 7, "line 7: field 'id' has 2000 characters"),

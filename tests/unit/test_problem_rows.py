@@ -20,7 +20,7 @@ BAD_ROWS: list[tuple[object, str]] = [
     ('{"domain": "math", ', "broken JSON (Expecting property name enclosed in double quotes"),
     ("[1, 2]", "it is a list; a row is a JSON object with named fields"),
     ("null", "it is null; a row is a JSON object with named fields"),
-    ('{"level": 1, "level": 2}', "field 'level' is there twice"),
+    ('{"level": 1, "level": 2}', "field 'level' appears twice"),
     ("[" * 100_000, "JSON that cannot be read (maximum recursion depth exceeded"),
     ("9" * 5000, "JSON that cannot be read (Exceeds the limit (4300 digits)"),
     (MATH | {"anwser": "4"}, "unknown field 'anwser'; did you mean 'answer'?"),

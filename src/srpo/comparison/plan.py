@@ -89,8 +89,8 @@ class EvaluationPlan(Section):
     def _one_way(self) -> Self:
         if bool(self.every_tokens) == bool(self.every_steps):
             raise ValueError("give either every_tokens or every_steps")
-        _once(self.budgets_tokens, "budgets_tokens", "is there twice")
-        _once(self.targets, "targets", "is there twice")
+        _once(self.budgets_tokens, "budgets_tokens", "is listed twice")
+        _once(self.targets, "targets", "is listed twice")
         return self
 
 
@@ -122,11 +122,11 @@ class Plan(Section):
         if len(names) < 2:
             raise ValueError("a comparison needs at least two [[arm]]")
         rates = self.learning_rate or RatePlan(values=(1.0,), seeds=(0,))
-        _once(names, "arm", "is there twice; arms need names of their own")
+        _once(names, "arm", "is listed twice; arms need names of their own")
         _once([folder_name(name) for name in names], "arm", "is the folder of two arms; rename one")
-        _once(self.seeds, "seeds", "is there twice")
-        _once(rates.seeds, "learning_rate.seeds", "is there twice")
-        _once([f"{rate:g}" for rate in rates.values], "learning_rate.values", "is there twice")
+        _once(self.seeds, "seeds", "is listed twice")
+        _once(rates.seeds, "learning_rate.seeds", "is listed twice")
+        _once([f"{rate:g}" for rate in rates.values], "learning_rate.values", "is listed twice")
         shared = sorted(set(rates.seeds) & set(self.seeds)) if self.learning_rate else []
         if shared:
             raise ValueError(
@@ -231,7 +231,7 @@ def _arm(plan: Plan, arm: ArmPlan, base: Path, path: Path) -> Arm:
     try:
         config = load_config(base, flags).config
     except ConfigError as error:
-        lines = str(error).replace("--set ", "settings ").splitlines()
+        lines = str(error).splitlines()
         raise ConfigError("\n".join(f"{where}: {line}" for line in lines)) from None
     _check_splits(config, where)
     _check_measured(config, where)

@@ -73,7 +73,7 @@ def load_config(
     change(data)
     changed = {name for name, value in _leaves(data) if in_file.get(name, ...) != value}
     for setting in settings:
-        _assign(data, setting.name, setting.value)
+        _assign(data, setting)
         _withdraw_from_stages(data, setting.name)
     preset = preset_of(data.get("algorithm"))
     in_preset = {name for name, _ in _leaves(preset)}
@@ -90,8 +90,8 @@ def load_config(
     if config.mix_stages:
         names = {name: _before_mixing(name, len(data["stage"])) for name in names}
     sources = {name: source(before) if before else "mix_stages" for name, before in names.items()}
-    shown = {n: s.flag if isinstance(s, Setting) else s for n, s in sources.items()}
-    return LoadedConfig(config, shown)
+    told = {n: s.flag if isinstance(s, Setting) else s for n, s in sources.items()}
+    return LoadedConfig(config, told)
 
 
 def _before_mixing(name: str, num_stages: int) -> str:
@@ -262,27 +262,27 @@ def _leaves(data: object, prefix: str = "") -> Iterator[tuple[str, object]]:
         yield from _leaves(value, f"{prefix}.{key}" if prefix else key)
 
 
-def _assign(data: dict[str, Any], name: str, value: object) -> None:
+def _assign(data: dict[str, Any], setting: Setting) -> None:
     """Set a dotted name in nested tables; numbers index stages from 1."""
-    *parents, last = name.split(".")
+    *parents, last = setting.name.split(".")
     place: Any = data
     for part in parents:
         if isinstance(place, list):
-            place = place[_index(place, part, name)]
+            place = place[_index(place, part, setting)]
         else:
             place = place.setdefault(part, {})
         if not isinstance(place, dict | list):
-            raise ConfigError(f"--set {name}: {part} is {place!r}, not a section")
+            raise ConfigError(f"{setting.words}: {part} is {place!r}, not a section")
     if isinstance(place, list):
-        place[_index(place, last, name)] = value
+        place[_index(place, last, setting)] = setting.value
     else:
-        place[last] = value
+        place[last] = setting.value
 
 
-def _index(place: list[Any], part: str, name: str) -> int:
+def _index(place: list[Any], part: str, setting: Setting) -> int:
     if part in map(str, range(1, len(place) + 1)):
         return int(part) - 1
-    raise ConfigError(f"--set {name}: {part} is not a stage; stages are 1 to {len(place)}")
+    raise ConfigError(f"{setting.words}: {part} is not a stage; stages are 1 to {len(place)}")
 
 
 def _merge_every_stage(

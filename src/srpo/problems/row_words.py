@@ -34,7 +34,7 @@ def unique_names(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) < len(pairs):
         twice = next(name for name, count in Counter(n for n, _ in pairs).items() if count > 1)
-        raise BadRowError(f"field {twice!r} is there twice")
+        raise BadRowError(f"field {twice!r} appears twice")
     return made
 
 
