@@ -45,8 +45,8 @@ def demo_share(folder: Path) -> tuple[float, float, float]:
         parse_set(text) for text in ("stage.1.steps=12", "stage.2.steps=12", "evaluation.samples=0")
     ]
     run = train(load_config(None, settings).config, folder / "demo")
-    rows = RunDirectory(run.directory).read_times()
-    step_s = statistics.median(sum(v for k, v in row.items() if k != "step") for row in rows)
+    seconds = RunDirectory(run.directory).read_seconds()
+    step_s = statistics.median(sum(phases.values()) for phases in seconds.values())
     engine, tokenizer = engine_of(folder / "demo" / "checkpoints", str(run.checkpoint))
     directory = RunDirectory(run.directory)
     saves = []

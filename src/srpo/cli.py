@@ -149,7 +149,7 @@ def commands() -> None:
 def train(out: Path | None, resume: Path | None, **options: Any) -> int:
     """Train. Without CONFIG: the embedded demo, minutes on a CPU."""
     from srpo.config.files import parse_set
-    from srpo.insight.lines import watcher_for
+    from srpo.insight.watchers import watcher_for
     from srpo.trainer import train as run_training
 
     watcher = watcher_for(sys.stdout)

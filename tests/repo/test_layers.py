@@ -13,7 +13,13 @@ SOURCES = Path(__file__).parents[2] / "src"
 # A module may import from its own room and from those above it in this list. A package stands
 # for all of its modules, unless one of them is named itself.
 ROOMS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("words", ("types", "errors", "resuming", "resuming.source", "run", "planning")),
+    (
+        "words",
+        (
+            "types", "errors", "resuming", "resuming.source", "run", "planning",
+            "insight.formats",
+        ),
+    ),
     ("config", ("config",)),
     ("seam", ("engines",)),
     (

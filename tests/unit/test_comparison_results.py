@@ -14,7 +14,7 @@ from srpo.comparison.comparing import print_against, rewrite_results
 from srpo.comparison.jobs import rate_jobs, result_jobs
 from srpo.comparison.plan import Comparison, load_comparison
 from srpo.comparison.record import check_plan, keep_plan
-from srpo.comparison.results import Course, best_rate, choose_rate, read_arm, read_run
+from srpo.comparison.results import Course, RateChoice, best_rate, choose_rate, read_arm, read_run
 from srpo.comparison.statistics import Cost
 from srpo.comparison.summary import Where, summarize
 from srpo.config.files import dump
@@ -162,6 +162,22 @@ def test_a_rate_that_wins_later_does_not_take_over_runs_of_another(tmp_path: Pat
     rewrite_results(found.path, found.out, stream)
     said = "Learning rates that turned out better when results were there: plain 0.0002."
     assert said in (found.out / "results.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("chosen", "better", "at_edge"),
+    [
+        (2e-4, None, False),
+        (4e-4, None, True),
+        (1e-4, 2e-4, False),  # the kept rate is at the edge; the best one is not
+        (2e-4, 4e-4, True),
+    ],
+)
+def test_the_edge_is_that_of_the_best_rate_and_not_of_the_kept_one(
+    chosen: float, better: float | None, at_edge: bool
+) -> None:
+    scores = {rate: {1: 0.5} for rate in (1e-4, 2e-4, 4e-4)}
+    assert RateChoice("plain", chosen, scores, better=better).at_edge is at_edge
 
 
 def test_a_run_that_has_no_checkpoint_yet_keeps_its_rate_too(tmp_path: Path) -> None:

@@ -9,19 +9,12 @@ import math
 import pytest
 from rich.console import Console
 
-from srpo.insight.lines import (
-    Pace,
-    PlainLines,
-    clock,
-    evaluation_line,
-    percent,
-    share,
-    short,
-    step_line,
-    watcher_for,
-)
+from srpo.insight.formats import clock, percent, share, short
 from srpo.insight.live import LiveView, sparkline
+from srpo.insight.pace import Pace
+from srpo.insight.plain_lines import PlainLines, evaluation_line, step_line
 from srpo.insight.report import report_data, report_text, report_view
+from srpo.insight.watchers import watcher_for
 from srpo.run.figures import Accuracy, DomainFigures, DomainScore, Evaluation
 from srpo.run.watcher import StagePlan
 from srpo.types import Domain

@@ -62,6 +62,7 @@ def test_a_line_that_is_still_being_written_is_not_read(run: RunDirectory) -> No
     with run.times.open("a") as file:
         file.write('{"step":2,"samp')
     assert run.read_times() == [{"step": 1, "sampling": 0.5}]
+    assert run.read_seconds() == {1: {"sampling": 0.5}}
 
 
 def test_one_line_a_rollout_in_the_order_of_the_groups(run: RunDirectory) -> None:

@@ -7,7 +7,6 @@ result run's end.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -20,6 +19,7 @@ from srpo.errors import RunDirectoryError
 from srpo.resuming.checkpoints import newest_state
 from srpo.resuming.lost import lost_figures
 from srpo.run.figures import evaluation_from
+from srpo.run.finish import signal_share
 from srpo.rundir import RunDirectory
 
 Spending = Literal["rollouts", "tokens", "seconds"]
@@ -113,19 +113,23 @@ class RateChoice:
 
     @property
     def at_edge(self) -> bool:
-        """Whether the best rate is the smallest or largest that was tried: others may do better."""
-        return len(self.scores) > 1 and self.chosen in (min(self.scores), max(self.scores))
+        """Whether the best rate is the smallest or largest that was tried: others may do better.
+
+        The best one is `better`, where results had been begun with another.
+        """
+        best = self.chosen if self.better is None else self.better
+        return len(self.scores) > 1 and best in (min(self.scores), max(self.scores))
 
 
 def read_course(run: RunDirectory) -> Course:
     """The validations of a run. Raises `RunDirectoryError` if there are none."""
-    rows = [evaluation_from(row) for row in _rows(run)]
+    rows = [evaluation_from(row) for row in run.read_evaluations()]
     found = {e.step: e for e in rows if e.split == "validation"}
     if not found:
         raise RunDirectoryError(f"{run.root}: no validation was made; evaluations.jsonl has none")
     ordered = [found[step] for step in sorted(found)]
     domains = [d for d in ordered[0].domains if all(d in e.domains for e in ordered)]
-    taken = _seconds_by_step(run)
+    taken = {step: math.fsum(phases.values()) for step, phases in run.read_seconds().items()}
     return Course(
         rollouts=tuple(float(e.rollouts_spent) for e in ordered),
         tokens=tuple(float(e.tokens_spent) for e in ordered),
@@ -137,21 +141,19 @@ def read_course(run: RunDirectory) -> Course:
 def read_run(job: Job) -> RunFigures:
     """The figures of a finished result run."""
     run = RunDirectory(job.folder)
-    tests = [e for e in map(evaluation_from, _rows(run)) if e.split == "test"]
+    tests = [e for e in map(evaluation_from, run.read_evaluations()) if e.split == "test"]
     _check_whole(run)
     metrics = run.read_metrics()
     last = metrics[-1] if metrics else {}
-    groups = [(row["all/groups"] or 0, row["all/signal_frac"] or 0.0) for row in metrics]
-    total = sum(count for count, _ in groups)
     return RunFigures(
         seed=job.seed,
         course=read_course(run),
         test={d: score.overall.mean for d, score in tests[-1].domains.items()} if tests else {},
-        signal_share=sum(count * share for count, share in groups) / total if total else None,
+        signal_share=signal_share(metrics),
         gradient_share=_gradient_share(metrics),
         rollouts=float(last.get("rollouts/total") or 0),
         tokens=float(last.get("tokens/total") or 0),
-        seconds=math.fsum(_seconds_by_step(run).values()),
+        seconds=math.fsum(s for phases in run.read_seconds().values() for s in phases.values()),
     )
 
 
@@ -218,21 +220,6 @@ def _check_whole(run: RunDirectory) -> None:
             f"{lost[0].path}: {lost[0].said}, so the run has no figures; put back a copy, or move "
             f"{run.root} away and the comparison trains it again"
         )
-
-
-def _rows(run: RunDirectory) -> list[dict[str, object]]:
-    try:
-        return run.read_evaluations()
-    except (OSError, json.JSONDecodeError) as error:
-        raise RunDirectoryError(f"{run.evaluations}: cannot be read: {error}") from None
-
-
-def _seconds_by_step(run: RunDirectory) -> dict[int, float]:
-    """Wall time of each training step."""
-    return {
-        int(row["step"]): math.fsum(value for name, value in row.items() if name != "step")
-        for row in run.read_times()
-    }
 
 
 def _gradient_share(metrics: Sequence[dict[str, float | int | None]]) -> float | None:

@@ -35,7 +35,7 @@ from srpo.comparison.results import RateChoice, choose_rate
 from srpo.comparison.source import check_source
 from srpo.config.files import dump
 from srpo.errors import RunDirectoryError, SrpoError
-from srpo.insight.lines import counted
+from srpo.insight.formats import counted
 from srpo.run.interrupts import Interrupts
 from srpo.rundir.lock import take_lock
 
@@ -155,8 +155,8 @@ class Runner:
                 self._outcome.failed.append(f"{arm.name}, all seeds (no learning rate)")
                 continue
             edge = "; at the edge of what was tried" if choice.at_edge else ""
-            late = f"; {choice.better:g} does better, too late" if choice.better else ""
-            self._onlooker.tell(f"{arm.name}: learning rate {choice.chosen:g}{edge}{late}")
+            late = f"; {choice.better:g} does better, but came too late" if choice.better else ""
+            self._onlooker.tell(f"{arm.name}: learning rate {choice.chosen:g}{late}{edge}")
             self._outcome.rates[arm.name] = choice
             self._add(result_jobs(self._comparison, arm, choice.chosen))
 

@@ -17,6 +17,7 @@ from srpo.comparison.statistics import (
     paired_difference,
     saving,
 )
+from srpo.insight.formats import in_order
 
 
 class Where(NamedTuple):
@@ -61,10 +62,15 @@ def wheres_of(plan: Plan) -> list[Where]:
     return [*found, *(Where("tokens", limit) for limit in tokens), Where("test", budget.tokens)]
 
 
+def limits_of(plan: Plan) -> dict[Spending, int]:
+    """The budget in each kind of spending; 0: none."""
+    return {"rollouts": plan.budget.rollouts, "tokens": plan.budget.tokens, "seconds": 0}
+
+
 def domains_of(arms: Sequence[ArmFigures]) -> list[str]:
     """Domains of all runs, math first."""
     found = {d for arm in arms for run in arm.runs.values() for d in run.course.accuracy}
-    return sorted(found, key=lambda name: (name != "math", name != "code", name))
+    return in_order(found)
 
 
 def accuracy_of(run: RunFigures, where: Where) -> dict[str, float]:
@@ -86,7 +92,7 @@ def _summary(arm: ArmFigures, base: ArmFigures, plan: Plan) -> ArmSummary:
                 differences[where, domain] = difference
     costs: dict[tuple[float, Spending], MeanCost] = {}
     savings: dict[tuple[float, Spending], Ratio] = {}
-    limits = {"rollouts": plan.budget.rollouts, "tokens": plan.budget.tokens, "seconds": 0}
+    limits = limits_of(plan)
     for target in plan.evaluation.targets:
         for what in SPENDINGS:
             spent = arm.costs(target, what, limits[what])

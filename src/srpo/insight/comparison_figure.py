@@ -11,17 +11,28 @@ from typing import TYPE_CHECKING
 from srpo.comparison.results import ArmFigures, Course
 from srpo.comparison.statistics import estimate, mean_height
 from srpo.comparison.summary import domains_of
+from srpo.insight.drawing import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    INK,
+    LABEL_PIXELS,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILION,
+    dress,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Okabe and Ito's palette, told apart with every common kind of colour blindness; the baseline is
-# grey. Where there are more arms than colours, the dashes tell the second round apart.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+# Where there are more arms than colours, the dashes tell the second round apart.
+COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK)
 DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)))
-BASELINE, INK, GREY, FAINT = "#777777", "#222222", "#666666", "#DDDDDD"
+BASELINE = "#777777"
 POINTS = 200  # of each line
-LABEL_PIXELS = 17  # height of a line of text
 PANEL_IN, HEIGHT_IN, LABELS_IN, DPI = 4.6, 5.2, 2.9, 100
 NOTE_LETTERS = 150
 MOST_BANDS = 7  # of more arms only the lines can be told apart
@@ -126,13 +137,7 @@ def _draw_arm(
 
 
 def _dress(ax: Axes, domain: str, targets: Sequence[float]) -> None:
-    ax.set_title(domain, loc="left", fontsize=11, color=INK, fontweight="bold", pad=6)
-    ax.grid(axis="y", color=FAINT, lw=0.7)
-    ax.set_axisbelow(True)
-    ax.spines[["top", "right", "left"]].set_visible(False)
-    ax.spines["bottom"].set_color(GREY)
-    ax.tick_params(labelsize=9, colors=GREY, length=0)
-    ax.tick_params(axis="x", length=3)
+    dress(ax, domain)
     ax.set_xlabel("generated tokens, thousands", fontsize=10, color=GREY)
     ax.xaxis.set_major_formatter(lambda x, _: f"{x / 1000:g}")
     for target in targets:

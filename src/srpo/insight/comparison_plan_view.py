@@ -11,6 +11,7 @@ from srpo.comparison.jobs import count_runs
 from srpo.comparison.plan import NO_END, Comparison
 from srpo.config import Config
 from srpo.config.files import settings_of
+from srpo.insight.formats import budget_text, counted
 
 
 def print_comparison_plan(
@@ -20,13 +21,10 @@ def print_comparison_plan(
     plan, base = comparison.plan, comparison.baseline
     for note in notes:
         console.print(Text(f"* {note}"), soft_wrap=True)
-    budget = [
-        f"{count:,} {what}"
-        for count, what in ((plan.budget.rollouts, "rollouts"), (plan.budget.tokens, "tokens"))
-        if count
-    ]
     console.print(Text(f"{plan.name} in {comparison.out}"), soft_wrap=True)
-    console.print(Text(f"each run: {' and '.join(budget)}"), soft_wrap=True)
+    console.print(
+        Text(f"each run: {budget_text(plan.budget.rollouts, plan.budget.tokens)}"), soft_wrap=True
+    )
     for arm in comparison.arms:
         mark = ", the baseline" if arm is base else ""
         console.print(Text(f"\n{arm.name}{mark}", style="bold"))
@@ -41,7 +39,9 @@ def print_comparison_plan(
     rates = plan.learning_rate
     results = len(comparison.arms) * len(plan.seeds)
     tried = f" and {total - results} to choose learning rates" if rates else ""
-    console.print(Text(f"{results} runs for results{tried}; {finished} of them are finished"))
+    console.print(
+        Text(f"{counted(results, 'run')} for results{tried}; {finished} of them finished")
+    )
 
 
 def _rollouts_before_last(config: Config) -> int:

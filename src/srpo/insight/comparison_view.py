@@ -16,17 +16,18 @@ from rich.table import Table
 from rich.text import Text
 
 from srpo.comparison.plan import Plan
-from srpo.comparison.results import RULE, ArmFigures, RateChoice, Spending
+from srpo.comparison.results import RULE, SPENDINGS, ArmFigures, RateChoice, Spending
 from srpo.comparison.statistics import Bound, Estimate, MeanCost, Ratio
 from srpo.comparison.summary import (
     ArmSummary,
     Where,
     accuracy_of,
     domains_of,
+    limits_of,
     summarize,
     wheres_of,
 )
-from srpo.insight.lines import clock, percent, short
+from srpo.insight.formats import clock, percent, short
 
 NONE = "-"
 GAP = 2  # spaces between columns
@@ -145,16 +146,15 @@ def comparison_markdown(figures: ComparisonFigures) -> str:
 
 def comparison_csv(figures: ComparisonFigures) -> str:
     """One row for each finished run, with plain numbers; an empty cell: not reached, not known."""
-    domains, budget = domains_of(figures.arms), figures.plan.budget
-    limits = {"rollouts": budget.rollouts, "tokens": budget.tokens, "seconds": 0}
+    domains, limits = domains_of(figures.arms), limits_of(figures.plan)
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     head = ["arm", "seed", "learning_rate"]
     wheres = wheres_of(figures.plan)
     head += [f"{d}_{_place(where)}" for where in wheres for d in domains]
     targets = figures.plan.evaluation.targets
-    head += [f"{what}_to_{target:g}" for target in targets for what in limits]
-    head += ["signal_share", "gradient_share", "rollouts", "tokens", "seconds"]
+    head += [f"{what}_to_{target:g}" for target in targets for what in SPENDINGS]
+    head += ["signal_share", "gradient_share", *SPENDINGS]
     writer.writerow(head)
     for arm in figures.arms:
         for seed, run in arm.runs.items():
@@ -163,7 +163,7 @@ def comparison_csv(figures: ComparisonFigures) -> str:
                 found = accuracy_of(run, where)
                 row += [found.get(domain) for domain in domains]
             for target in targets:
-                for what in _SPENDINGS:
+                for what in SPENDINGS:
                     cost = run.course.cost_of(target, what, limits[what])
                     row.append(cost.spent if cost.reached else None)
             row += [run.signal_share, run.gradient_share, run.rollouts, run.tokens, run.seconds]
@@ -209,9 +209,6 @@ def rates_data(choices: Mapping[str, RateChoice]) -> dict[str, Any]:
             for name, choice in choices.items()
         },
     }
-
-
-_SPENDINGS: tuple[Spending, ...] = ("rollouts", "tokens", "seconds")
 
 
 def _accuracy_table(
@@ -279,12 +276,12 @@ def _target_table(
         tuple(
             (
                 one.name,
-                *(_cost(one.costs.get((target, what)), what) for what in _SPENDINGS),
+                *(_cost(one.costs.get((target, what)), what) for what in SPENDINGS),
                 *(
                     "baseline"
                     if one.name == figures.baseline
                     else _ratio(one.savings.get((target, what)))
-                    for what in _SPENDINGS
+                    for what in SPENDINGS
                 ),
             )
             for one in summaries
@@ -300,7 +297,7 @@ def _spending_table(summaries: Sequence[ArmSummary]) -> Cells:
             (
                 one.name,
                 *(short(found.mean) if (found := one.totals.get(w)) else NONE
-                  for w in _SPENDINGS[:2]),
+                  for w in SPENDINGS[:2]),
                 clock(found.mean) if (found := one.totals.get("seconds")) else NONE,
                 percent(one.signal_share.mean if one.signal_share else None),
                 percent(one.gradient_share.mean if one.gradient_share else None),

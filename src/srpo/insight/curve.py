@@ -14,6 +14,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from srpo.insight.drawing import (
+    BLUE,
+    GREEN,
+    GREY,
+    INK,
+    LABEL_PIXELS,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILION,
+    dress,
+)
+from srpo.insight.formats import in_order
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -21,13 +35,11 @@ if TYPE_CHECKING:
 Row: TypeAlias = Mapping[str, float | int | None]
 Series: TypeAlias = list[float | None]
 
-# Okabe and Ito's palette, which is told apart with every common kind of colour blindness
-COLOURS = {"math": "#0072B2", "code": "#D55E00", "all": "#555555"}
-OTHER_COLOURS = ("#009E73", "#CC79A7", "#E69F00")
-INK, GREY, FAINT = "#222222", "#666666", "#DDDDDD"
-KEPT, DROPPED, REVIVED = "#56B4E9", "#D9D9D9", "#CC79A7"
+COLOURS = {"math": BLUE, "code": VERMILION, "all": "#555555"}
+OTHER_COLOURS = (GREEN, PURPLE, ORANGE)
+KEPT, DROPPED, REVIVED = SKY, "#D9D9D9", PURPLE
 SIZE_IN, DPI = (12.0, 9.0), 100  # 1200 x 900 pixels
-LABEL_PIXELS, LETTER_PIXELS = 17, 8  # height of a line of text, width of a letter
+LETTER_PIXELS = 8  # width of a letter
 NOTE_LETTERS, NOTE_LINES = 160, 2
 
 TEXT_ROWS = 5  # of each domain's panel in the terminal
@@ -67,7 +79,7 @@ def domains_of(rows: Sequence[Row]) -> list[str]:
     """Domains with figures in at least one row, math first; `all` if no row has a domain."""
     names = {key.partition("/")[0] for row in rows for key in row if key.endswith("/reward")}
     found = [n for n in names - {"all"} if any(v is not None for v in series(rows, f"{n}/reward"))]
-    return sorted(found, key=lambda name: (name != "math", name != "code", name)) or ["all"]
+    return in_order(found) or ["all"]
 
 
 def draw_curve(
@@ -245,13 +257,7 @@ def _revivals(
 
 
 def _dress(ax: Axes, title: str) -> None:
-    ax.set_title(title, loc="left", fontsize=11, color=INK, fontweight="bold", pad=5)
-    ax.grid(axis="y", color=FAINT, lw=0.7)
-    ax.set_axisbelow(True)
-    ax.spines[["top", "right", "left"]].set_visible(False)
-    ax.spines["bottom"].set_color(GREY)
-    ax.tick_params(labelsize=10, colors=GREY, length=0)
-    ax.tick_params(axis="x", length=3)
+    dress(ax, title)
     ax.locator_params(axis="y", nbins=4)
 
 

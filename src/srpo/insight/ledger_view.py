@@ -11,7 +11,7 @@ from rich.text import Text
 
 from srpo.errors import SrpoError
 from srpo.history import DecisionRow, GroupRow, Ledger, ProblemRow, Resampling, Totals
-from srpo.insight.lines import short
+from srpo.insight.formats import short
 
 MOST_SHOWN = 10
 MOST_DRAWN = 5

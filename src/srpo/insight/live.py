@@ -12,17 +12,9 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
 from rich.text import Text
 
-from srpo.insight.lines import (
-    Pace,
-    clock,
-    counted,
-    evaluation_line,
-    in_order,
-    number,
-    one_line,
-    percent,
-    short,
-)
+from srpo.insight.formats import clock, counted, in_order, number, one_line, percent, short
+from srpo.insight.pace import Pace
+from srpo.insight.plain_lines import evaluation_line
 from srpo.run.figures import DomainFigures, Evaluation, StepFigures
 from srpo.run.watcher import StagePlan
 from srpo.types import Domain
@@ -219,7 +211,7 @@ class LiveView:
             text = f"step {last.step}: no signal in any group, weights left as they were"
             yield Text.assemble((f"{'no update':<{LABEL_CELLS}}", "bold red"), text)
         elif self._no_updates:
-            text = f"{self._no_updates} {'step' if self._no_updates == 1 else 'steps'} {since}"
+            text = f"{counted(self._no_updates, 'step')} {since}"
             yield Text.assemble((f"{'no update':<{LABEL_CELLS}}", "dim"), text)
 
     def _evaluation_lines(self) -> Iterator[Text]:

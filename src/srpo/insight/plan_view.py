@@ -14,7 +14,7 @@ from srpo.config import Config
 from srpo.config.files import LoadedConfig, settings_of
 from srpo.engines.local.model_shape import ModelShape
 from srpo.insight.cost_view import cost_lines, mib
-from srpo.insight.lines import counted, short
+from srpo.insight.formats import budget_text, counted, short
 from srpo.planning.cost import Assumptions, read_rates
 from srpo.planning.known_models import context_for_planning, shape_for_planning
 from srpo.planning.memory import GIB, MemoryEstimate, estimate_memory, fitting_tokens
@@ -128,9 +128,7 @@ def _said_of_rounds(config: Config) -> Iterator[str]:
             f"refills: up to {config.selection.refills} a step, in place of groups all correct or "
             "all wrong; the bounds have every one of them"
         )
-    budget = config.budget
-    counts = ((budget.rollouts, "rollouts"), (budget.tokens, "generated tokens"))
-    spent = " and ".join(f"{limit:,} {what}" for limit, what in counts if limit)
+    spent = budget_text(config.budget.rollouts, config.budget.tokens)
     if spent:
         yield f"budget: the run ends with the step by which {spent} are spent, if not before"
 

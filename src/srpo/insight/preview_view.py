@@ -9,8 +9,8 @@ from rich.text import Text
 
 from srpo.config import Config
 from srpo.history import EpochSoFar, Forecast, Ledger, SetSoFar, forecast
+from srpo.insight.formats import short
 from srpo.insight.ledger_view import table_of
-from srpo.insight.lines import short
 from srpo.selection.shares import places
 
 SPARES = ("uniform", "mopps", "dps")  # rules that never take a problem out of play

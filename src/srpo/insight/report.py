@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from srpo.insight.account_view import account_view
-from srpo.insight.lines import counted, one_line, short
+from srpo.insight.formats import counted, one_line, percent, short
 from srpo.run.figures import Accuracy, DomainScore, Evaluation, Gain, paired_gain
 
 SCHEMA = 1
@@ -84,7 +84,7 @@ def report_view(data: Mapping[str, Any]) -> RenderableType:
     parts: list[RenderableType] = []
     for domain in _keys(before, after, "domains"):
         parts += [_domain_table(domain, before, after)]
-        if gain := data.get("gain", {}).get(domain):  # reports of before it was there have none
+        if gain := data["gain"].get(domain):
             parts.append(Text(_gain_line(gain)))
         parts += [_habits(domain, before, after), Text()]
     if not parts:
@@ -227,16 +227,12 @@ def _measured(score: Any) -> bool:
 def _habits(domain: str, before: Any, after: Any) -> Text:
     """How the answers look: thinking share, length, and what could not be graded."""
     scores = [score for end in (before, after) if (score := _domain(end, domain)) is not None]
-    thinks = " -> ".join(_percent(score["thinking_frac"]) for score in scores)
+    thinks = " -> ".join(percent(score["thinking_frac"]) for score in scores)
     length = " -> ".join(_tokens(score["length_tokens"]) for score in scores)
     text = f"thinks {thinks}, length {length} tokens"
     if any(score["ungraded"] for score in scores):
         text += f", not gradable {' -> '.join(str(score['ungraded']) for score in scores)}"
     return Text(text, style="dim")
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.0f} %"
 
 
 def _tokens(value: float | None) -> str:

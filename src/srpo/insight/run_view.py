@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from srpo.insight.curve import curve_text
-from srpo.insight.lines import clock
+from srpo.insight.formats import clock
 from srpo.insight.report import report_view
 from srpo.rundir import RunDirectory
 
@@ -30,7 +30,7 @@ def print_run(run: Run, console: Console | None = None) -> None:
     console.print()
     console.print(report_view(json.loads(directory.report_json.read_text(encoding="utf-8"))))
     console.print()
-    taken = sum(s for row in directory.read_times() for name, s in row.items() if name != "step")
+    taken = sum(s for phases in directory.read_seconds().values() for s in phases.values())
     for name, path in (
         ("training took", clock(taken)),
         ("run directory", directory.root),

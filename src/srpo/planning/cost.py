@@ -208,8 +208,8 @@ def read_rates(root: Path, shape: ModelShape) -> Rates:
             f"--rates {root}: a run of another model ({weights} weights, and {shape.num_weights} "
             "here); give a run of the same model"
         )
-    metrics = {row["step"]: row for row in run.read_metrics()}
-    times = {row["step"]: row for row in run.read_times()}
+    metrics = {int(row["step"] or 0): row for row in run.read_metrics()}
+    times = run.read_seconds()
     both = [step for step in metrics if step in times]
 
     def tokens(name: str) -> float:
@@ -222,7 +222,7 @@ def read_rates(root: Path, shape: ModelShape) -> Rates:
     sampled, trained = tokens("tokens/step"), tokens("fate/gradient_tokens")
     if not min(sampling, updating, sampled, trained) > 0:
         raise ConfigError(f"--rates {root}: no step of it trained on anything; give another run")
-    whole = math.fsum(value for step in both for value in times[step].values()) - math.fsum(both)
+    whole = math.fsum(value for step in both for value in times[step].values())
     rollouts = math.fsum(
         count or 0.0
         for step in both

@@ -50,7 +50,7 @@ def write_report(run: RunDirectory, config: Config, state: RunState, ledger: Led
         "epochs": len({row["epoch"] for row in rows}),
         "rollouts": state.total_rollouts,
         "generated_tokens": state.total_tokens,
-        "groups_with_signal": _signal_share(rows),
+        "groups_with_signal": signal_share(rows),
         "sampler_gap_nats": _sampler_gap(rows),
         "problems_drawn": drawn,
         "problems_never_solved": never,
@@ -104,8 +104,8 @@ def stage_starts(config: Config, rows: Sequence[Row]) -> list[tuple[str, int]]:
     return [(config.stage[number - 1].name, step) for number, step in first.items()]
 
 
-def _signal_share(rows: Sequence[Row]) -> float | None:
-    """Share of all groups of the run that had a signal."""
+def signal_share(rows: Sequence[Row]) -> float | None:
+    """Share of all groups in rows of metrics that had a signal; None if there is no group."""
     groups = sum(row["all/groups"] or 0 for row in rows)
     signal = sum((row["all/groups"] or 0) * (row["all/signal_frac"] or 0.0) for row in rows)
     return signal / groups if groups else None

@@ -197,6 +197,13 @@ class RunDirectory:
         """Every whole line of seconds, in order: step, and seconds by phase."""
         return list(read_rows(self.times, "step", check_times))
 
+    def read_seconds(self) -> dict[int, dict[str, float]]:
+        """Step -> its seconds by phase."""
+        return {
+            int(row["step"]): {phase: s for phase, s in row.items() if phase != "step"}
+            for row in self.read_times()
+        }
+
     def read_evaluations(self) -> list[dict[str, Any]]:
         """Every whole line of held-out accuracy, in order."""
         return list(read_rows(self.evaluations, "step", check_evaluation))
