@@ -236,7 +236,7 @@ def ledger(run: Path, epoch: int | None, form: Format | None, **views: Any) -> N
 @commands.command()
 @click.argument("run", type=EXISTING)
 def doctor(run: Path) -> int:
-    """Check a run directory: is it whole, does it agree with itself, what can be done.
+    """Check a run directory: is it complete and consistent, and what can be done.
 
     Nothing is changed. The exit code is 1 if something is wrong.
     """

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from srpo.insight.formats import counted
+
 SMOOTHING = 0.9  # of the exponential mean: about the last ten steps count
 
 
@@ -94,15 +96,19 @@ class Switch:
     def reason(self, progress: Progress) -> str | None:
         """Why the stage is over, as the end of a sentence; None while it goes on."""
         if self.steps is not None and progress.steps >= self.steps:
-            return f"its {self.steps} steps are done" if self.steps != 1 else "its step is done"
+            return _done(self.steps, "step")
         if self.epochs is not None and progress.epochs >= self.epochs:
-            return f"its {self.epochs} epochs are done"
+            return _done(self.epochs, "epoch")
         if self.plateau_steps is not None and progress.steps_since_best >= self.plateau_steps:
-            return f"the smoothed reward has not risen for {self.plateau_steps} steps"
+            return f"the smoothed reward has not risen for {counted(self.plateau_steps, 'step')}"
         if self.exhausted(progress):
-            return f"nothing could be learned in {progress.idle_epochs} whole epochs"
+            return f"nothing could be learned in {counted(progress.idle_epochs, 'whole epoch')}"
         return None
 
     def exhausted(self, progress: Progress) -> bool:
         """Whether so many whole epochs in a row gave no signal that the stage is given up."""
         return progress.idle_epochs >= self.idle_epochs
+
+
+def _done(count: int, noun: str) -> str:
+    return f"its {noun} is done" if count == 1 else f"its {counted(count, noun)} are done"

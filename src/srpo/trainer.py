@@ -82,7 +82,7 @@ def train(
     """Train to the end of the last stage. `config` None: the embedded demo.
 
     A `Config` made in Python is taken as it stands; if its algorithm's preset would change it,
-    that is refused (see `config_files.apply_preset`).
+    that is refused (see `config.files.apply_preset`).
 
     `out` is the run directory to make (default: the next free `runs/NAME-NNN`, `name` being that
     of the config's file); `resume` is one to go on with, then `config` and `out` must be None, and

@@ -43,9 +43,14 @@ def said(config: Config, groups: Sequence[Sequence[Verdict]]) -> list[str]:
 
 def test_a_good_start_is_one_line(config: Config) -> None:
     assert said(config, [[RIGHT, WRONG], [RIGHT, RIGHT], [WRONG, WRONG], [RIGHT, WRONG]]) == [
-        "probe of math: solved 0.50; of 4 problems 1 solved by every rollout, 2 by some, 1 by "
+        "probe of math: solved 0.50; of 4 problems, 1 solved by every rollout, 2 by some, 1 by "
         "none; cut off 0%, 2 tokens on average"
     ]
+
+
+def test_the_first_line_says_what_it_counts_where_no_group_is_all_correct(config: Config) -> None:
+    (line, *_) = said(config, [[RIGHT, WRONG], [WRONG, WRONG], [RIGHT, WRONG]])
+    assert "of 3 problems, 0 solved by every rollout, 2 by some, 1 by none" in line
 
 
 @pytest.mark.parametrize(

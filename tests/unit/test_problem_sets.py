@@ -100,7 +100,7 @@ def test_prompt_and_completion_must_fit_in_the_context_of_the_model(tmp_path: Pa
         check(of_10, of_30, 109)
     assert str(caught.value) == (
         "the room that stage.1.max_completion_tokens (100) leaves for a prompt in the model's "
-        "context of 109 tokens is 9, and 1 prompts are longer (problem m10: 10 tokens); lower "
+        "context of 109 tokens is 9, and 1 prompt is longer (problem m10: 10 tokens); lower "
         "max_completion_tokens, or take these problems out"
     )
     with pytest.raises(ConfigError, match=r"stage\.2\..*of 139 tokens is 89, .* m90: 90 tokens"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -60,6 +60,7 @@ def test_a_stage_ends_after_its_epochs() -> None:
     switch = Switch(steps=None, epochs=2, plateau_steps=None, idle_epochs=3)
     assert switch.reason(Progress(epochs=1, steps=1000)) is None
     assert switch.reason(Progress(epochs=2)) == "its 2 epochs are done"
+    assert replace(switch, epochs=1).reason(Progress(epochs=1)) == "its epoch is done"
 
 
 def test_a_stage_ends_when_the_reward_has_stopped_rising() -> None:

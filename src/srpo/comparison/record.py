@@ -7,7 +7,6 @@ OUT/source.txt         fingerprint of the srpo that trains the runs (comparison.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from srpo.comparison.plan import Comparison, Plan, differing, read_plan
 from srpo.comparison.source import check_source, keep_source
 from srpo.config.files import dump, load_config
 from srpo.errors import ConfigError, RunDirectoryError
+from srpo.rundir.disk import Disk
 
 
 def keep_plan(comparison: Comparison, tell: Callable[[str], None]) -> None:
@@ -36,11 +36,9 @@ def keep_plan(comparison: Comparison, tell: Callable[[str], None]) -> None:
         path = _arm_file(comparison, arm.folder)
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists() or not kept.is_file():  # what no plan goes with was left half made
-            _write(path, dump(arm.config))
+            Disk().write(path, dump(arm.config))
     keep_source(comparison)
-    aside = kept.with_suffix(".partial")
-    shutil.copyfile(comparison.path, aside)
-    aside.replace(kept)
+    Disk().write(kept, comparison.path.read_text(encoding="utf-8"))
 
 
 def check_plan(comparison: Comparison) -> None:
@@ -60,7 +58,7 @@ def _check_free(out: Path) -> None:
     """
     if out.exists() and not out.is_dir():
         raise RunDirectoryError(f"{out}: is a file; choose another --out")
-    before_plan = ("locks", "arms", "source.txt", "plan.partial")
+    before_plan = ("locks", "arms", "source.txt", "plan.toml.partial")
     if out.exists() and any(path.name not in before_plan for path in out.iterdir()):
         raise RunDirectoryError(f"{out}: already exists and is no comparison; choose another --out")
 
@@ -120,9 +118,3 @@ def _shown(value: object) -> str:
 
 def _arm_file(comparison: Comparison, folder: str) -> Path:
     return comparison.out / "arms" / f"{folder}.toml"
-
-
-def _write(path: Path, text: str) -> None:
-    aside = path.with_suffix(".partial")
-    aside.write_text(text, encoding="utf-8")
-    aside.replace(path)

@@ -1,8 +1,8 @@
 """The whole configuration: typed, frozen and closed. An unknown name is an error.
 
-Reading and writing TOML, overrides and error texts are in `config_files`. Descriptions that
-name the paper mean SRPO, arXiv 2504.14286; "ours" marks what the paper leaves open
-(docs/paper.md has the evidence for each).
+Reading and writing TOML and overrides are in `config.files`, error texts in `config.mistakes`.
+Descriptions that name the paper mean SRPO, arXiv 2504.14286; "ours" marks what the paper leaves
+open (docs/paper.md has the evidence for each).
 """
 
 from __future__ import annotations

@@ -17,8 +17,8 @@ from srpo.history.schema import (
     STATEMENT_CHARS,
     VERDICTS,
     WAIT_S,
-    commit,
     open_file,
+    plain_commit,
     transaction,
 )
 from srpo.selection.rule import Decision, Resampled
@@ -43,7 +43,7 @@ class Ledger(LedgerReader):
         *,
         read_only: bool = False,
         wait_s: float = WAIT_S,
-        commit: Callable[[sqlite3.Connection], None] = commit,
+        commit: Callable[[sqlite3.Connection], None] = plain_commit,
     ) -> None:
         """`wait_s`: how long another process's lock is waited for. `commit`: ends a transaction.
 

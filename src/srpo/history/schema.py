@@ -9,6 +9,7 @@ and `decision_rows` are the same in plain words, for whoever opens the file with
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -23,18 +24,8 @@ WAIT_S = 5.0  # for another process that writes
 CACHE_KIB = 64 * 1024
 STATEMENT_CHARS = 500  # the ledger keeps the beginning; the problem file has the whole
 VERDICTS = tuple(verdict.value for verdict in Verdict)
-# a ledger of schema 2 may be without these, and has nothing to tell of them then
-LATER = {
-    # the sets of a problem beyond its first one
-    "also_in": (
-        "(problem INTEGER, set_name INTEGER, PRIMARY KEY (problem, set_name)) WITHOUT ROWID"
-    ),
-    # decisions as of a stage's start, before its first step; `decisions` are those after a step
-    "starts": (
-        "(problem INTEGER, set_name INTEGER, step INTEGER, decision INTEGER, "
-        "PRIMARY KEY (problem, set_name, step)) WITHOUT ROWID"
-    ),
-}
+# `also_in`: the sets of a problem beyond its first one. `starts`: decisions as of a stage's start,
+# before its first step; `decisions` are those after a step
 SCHEMA = f"""
 CREATE TABLE words (key INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
 CREATE TABLE problems (
@@ -57,7 +48,11 @@ CREATE TABLE resamplings (
     step INTEGER, set_name INTEGER, domain INTEGER, decision INTEGER, problems INTEGER,
     PRIMARY KEY (step, set_name, domain, decision)) WITHOUT ROWID;
 CREATE TABLE events (step INTEGER, kind TEXT, text TEXT);
-{" ".join(f"CREATE TABLE {name} {columns};" for name, columns in LATER.items())}
+CREATE TABLE also_in (
+    problem INTEGER, set_name INTEGER, PRIMARY KEY (problem, set_name)) WITHOUT ROWID;
+CREATE TABLE starts (
+    problem INTEGER, set_name INTEGER, step INTEGER, decision INTEGER,
+    PRIMARY KEY (problem, set_name, step)) WITHOUT ROWID;
 CREATE VIEW group_rows AS
     SELECT s.stage, g.epoch, g.step, p.id AS problem, d.text AS domain, n.text AS set_name,
         w.text AS why, policy_version, has_signal, generated, reused, prefix, gradable,
@@ -72,6 +67,7 @@ CREATE VIEW decision_rows AS
         JOIN steps s ON s.step = x.step JOIN problems p ON p.key = x.problem
         JOIN words n ON n.key = x.set_name JOIN words w ON w.key = x.decision;
 """
+TABLES = re.findall(r"CREATE TABLE (\w+)", SCHEMA)
 # what a disk says that takes no more
 UNWRITTEN = (
     sqlite3.SQLITE_FULL,
@@ -80,7 +76,6 @@ UNWRITTEN = (
     sqlite3.SQLITE_IOERR_TRUNCATE,
     sqlite3.SQLITE_IOERR_SHMSIZE,
 )
-OLD_TABLES = {"problems", "groups", "decisions", "events"}  # of schema 1, which had no stamp
 
 
 def open_file(path: Path, *, read_only: bool, wait_s: float = WAIT_S) -> sqlite3.Connection:
@@ -95,9 +90,7 @@ def open_file(path: Path, *, read_only: bool, wait_s: float = WAIT_S) -> sqlite3
         _check_file(path, read_only=read_only)
         db = _connect(path, read_only=read_only, wait_s=wait_s)
         try:
-            tables = _check_is_ledger(db, path)
-            for name in LATER.keys() - tables:  # whoever only reads has an empty one aside
-                db.execute(f"CREATE {'TEMP' * read_only} TABLE {name} {LATER[name]}")
+            _check_is_ledger(db, path)
             db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
             if not read_only:
                 db.execute("PRAGMA synchronous = FULL")  # a step is on disk before its checkpoint
@@ -124,14 +117,16 @@ def clear_errors(path: Path) -> Iterator[None]:
         raise RunDirectoryError(f"{path}: cannot be opened: {error.strerror}") from None
 
 
-def commit(db: sqlite3.Connection) -> None:
-    """Make a transaction durable."""
+def plain_commit(db: sqlite3.Connection) -> None:
+    """Make a transaction durable, and nothing more."""
     db.execute("COMMIT")
 
 
 @contextmanager
 def transaction(
-    db: sqlite3.Connection, path: Path, commit: Callable[[sqlite3.Connection], None] = commit
+    db: sqlite3.Connection,
+    path: Path,
+    commit: Callable[[sqlite3.Connection], None] = plain_commit,
 ) -> Iterator[None]:
     """All of it or nothing. Raises `RunDirectoryError` if another process keeps the file locked."""
     with clear_errors(path):
@@ -190,12 +185,12 @@ def _connect(path: Path, *, read_only: bool, wait_s: float) -> sqlite3.Connectio
     return sqlite3.connect(uri, uri=True, timeout=wait_s, isolation_level=None)
 
 
-def _check_is_ledger(db: sqlite3.Connection, path: Path) -> set[str]:
-    """The names of its tables, if it is one."""
+def _check_is_ledger(db: sqlite3.Connection, path: Path) -> None:
+    """Raise `RunDirectoryError` if it is of another program or schema, or lacks a table."""
     tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     stamp = db.execute("PRAGMA application_id").fetchone()[0]
     version = db.execute("PRAGMA user_version").fetchone()[0]
-    if stamp != APPLICATION_ID and not (stamp == 0 and version == 1 and tables >= OLD_TABLES):
+    if stamp != APPLICATION_ID:
         raise RunDirectoryError(f"{path}: a database of another program, not a ledger of srpo")
     if version > SCHEMA_VERSION:
         raise RunDirectoryError(
@@ -207,4 +202,9 @@ def _check_is_ledger(db: sqlite3.Connection, path: Path) -> set[str]:
             f"{path}: ledger of schema {version}, and this srpo reads {SCHEMA_VERSION}: read it "
             "with the srpo that wrote it (environment.json beside it says which), or train anew"
         )
-    return tables
+    missing = [name for name in TABLES if name not in tables]
+    if missing:
+        raise RunDirectoryError(
+            f"{path}: a ledger without its tables {', '.join(missing)}: damaged, or written by an "
+            "unfinished srpo; put back a copy of it, or train anew"
+        )

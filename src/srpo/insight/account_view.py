@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from srpo.account import GENERATED, Account, Bill
-from srpo.insight.formats import short
+from srpo.insight.formats import counted, short
 from srpo.types import Fate
 
 MOST_EPOCHS = 12
@@ -48,7 +48,7 @@ def account_view(data: Mapping[str, Any]) -> RenderableType:
         parts += [Text(), _table(data)]
         hidden = len(data["by_epoch"]) - MOST_EPOCHS
         if hidden > 0:
-            parts.append(Text(f"and {hidden} earlier epochs", style="dim"))
+            parts.append(Text(f"and {counted(hidden, 'earlier epoch')}", style="dim"))
     return Group(*parts)
 
 

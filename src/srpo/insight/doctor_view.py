@@ -30,4 +30,4 @@ def print_findings(root: Path, findings: Sequence[Finding], console: Console | N
     elif notes:
         console.print(Text(f"{root}: nothing is wrong; notes: {notes}."))
     else:
-        console.print(Text(f"{root}: whole, and agrees with itself."))
+        console.print(Text(f"{root}: complete and consistent."))

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from srpo.errors import SrpoError
 from srpo.history import DecisionRow, GroupRow, Ledger, ProblemRow, Resampling, Totals
-from srpo.insight.formats import short
+from srpo.insight.formats import counted, short
 
 MOST_SHOWN = 10
 MOST_DRAWN = 5
@@ -46,11 +46,11 @@ def print_ledger(ledger: Ledger, console: Console | None = None) -> None:
         console.print(Text(f"step {step:>4}  {text}"), soft_wrap=True)
     never, drawn = ledger.never_solved()
     console.print()
-    console.print(Text(f"{drawn} problems drawn, {never} of them never solved."))
+    console.print(Text(f"{counted(drawn, 'problem')} drawn, {never} of them never solved."))
     if drawn:
         console.print(Text("Drawn most often (--problem ID tells what became of one):"))
     for problem in ledger.most_drawn(MOST_DRAWN):
-        answers = f"{problem.correct} correct answer{'' if problem.correct == 1 else 's'}"
+        answers = counted(problem.correct, "correct answer")
         console.print(
             Text(f"  {problem.id}  {problem.domain}  {_times(problem.groups)}, {answers}")
         )

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -20,13 +19,12 @@ from srpo.config.run import BudgetConfig
 from srpo.drafts import DraftStore
 from srpo.engines import Engine
 from srpo.errors import RunDirectoryError
-from srpo.rundir import RunDirectory
+from srpo.rundir import RunDirectory, step_of
 from srpo.rundir.disk import Disk
 from srpo.schedule import Progress
 
 SCHEMA = 2
 STATE_FILE = "trainer.json"
-NAME = re.compile(r"step_\d+")
 Sums = dict[str, str]  # file name -> SHA-256 of its bytes
 
 
@@ -48,7 +46,7 @@ class RunState:
     total_rollouts: int = 0
     num_evaluations: int = 0  # lines of evaluations.jsonl
     num_opinions: int = 0  # lines of second_opinions.jsonl
-    skipped_in_a_row: int = 0  # updates, since their numbers were not finite
+    skipped_in_a_row: int = 0  # steps without an update, since their numbers were not finite
     progress: Progress = field(default_factory=Progress)  # of the stage
     selection: dict[str, Any] | None = None  # of the stage; None before its first step
     memory: dict[str, dict[str, Any]] = field(default_factory=dict)  # of earlier stages, by set
@@ -60,11 +58,6 @@ class RunState:
     def accounts(self, budget: BudgetConfig) -> list[tuple[int, int]]:
         """(limit, spent) of rollouts and of generated tokens; limit 0: not counted."""
         return [(budget.rollouts, self.total_rollouts), (budget.tokens, self.total_tokens)]
-
-
-def folder_of(run: RunDirectory, step: int) -> Path:
-    """Where the checkpoint of a step is, or would be."""
-    return run.checkpoints / f"step_{step:06d}"
 
 
 def write_checkpoint(
@@ -80,7 +73,7 @@ def write_checkpoint(
     checkpoint is never destroyed before the new one is whole. Raises `FaultError` if it cannot be
     written.
     """
-    folder = folder_of(run, state.step)
+    folder = run.checkpoint_of(state.step)
     sums = _sums_if_same(folder, state)
     if sums is not None:
         run.disk.write(folder / STATE_FILE, state_text(state, sums))
@@ -107,17 +100,13 @@ def checkpoints_of(run: RunDirectory) -> list[Path]:
     Empty if the folder of all is not there. Raises `RunDirectoryError` if it cannot be read.
     """
     try:
-        folders = [path for path in run.checkpoints.iterdir() if NAME.fullmatch(path.name)]
+        paths = list(run.checkpoints.iterdir())
     except FileNotFoundError:
         return []
     except OSError as error:
         raise RunDirectoryError(f"{run.checkpoints}: cannot be read: {error.strerror}") from None
-    return sorted(folders, key=step_of)
-
-
-def step_of(folder: Path) -> int:
-    """The step that a checkpoint's name says."""
-    return int(folder.name.removeprefix("step_"))
+    steps = {path: step for path in paths if (step := step_of(path)) is not None}
+    return sorted(steps, key=lambda path: steps[path])
 
 
 def newest_whole(run: RunDirectory) -> tuple[Path | None, dict[Path, str]]:
@@ -158,7 +147,7 @@ def remove_old(run: RunDirectory, keep_last: int, keep_every: int = 0) -> None:
     What a killed process has left half written or half removed goes as well.
     """
     for folder in checkpoints_of(run)[:-keep_last]:
-        if not keep_every or step_of(folder) % keep_every:
+        if not keep_every or (step_of(folder) or 0) % keep_every:
             # renamed first, so that what is left of it half of the way is no checkpoint
             run.disk.rename(folder, folder.with_name(f".{folder.name}.old"))
     for left in sorted(run.checkpoints.glob(".step_*")):

@@ -1,4 +1,4 @@
-"""`srpo doctor`: is this run directory whole, does it agree with itself, and what can be done.
+"""`srpo doctor`: is this run directory complete and consistent, and what can be done.
 
 Nothing is changed. What lies after the newest whole checkpoint may be half written, since the
 process may have died there: resuming sets it aside. What lies before it must be right.
@@ -23,7 +23,7 @@ from srpo.history.schema import VERDICTS
 from srpo.resuming.checkpoints import RunState, checkpoints_of, damage_of, read_state
 from srpo.resuming.lost import lost_history, lost_lines
 from srpo.resuming.resume import has_more
-from srpo.rundir import RunDirectory
+from srpo.rundir import RunDirectory, step_of
 from srpo.rundir.attempts import attempts_of
 from srpo.rundir.rows import is_half_written
 
@@ -50,6 +50,7 @@ class Finding:
     what: str  # such as "metrics.jsonl"
     said: str
     advice: str = ""
+    goes_on: bool = False  # True: the advice is to go on with the run
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,7 @@ def examine(root: Path) -> list[Finding]:
     for look in (_ledger, _rollouts, _lost, _ending):
         found += look(patient)
     mended = "" if exit_code(found) == 0 else "when what is wrong is mended: "
-    return [replace(f, advice=mended + f.advice) if f.advice == go_on(run) else f for f in found]
+    return [replace(f, advice=mended + f.advice) if f.goes_on else f for f in found]
 
 
 def _read(path: Path, read: Callable[[], T], found: list[Finding]) -> T | None:
@@ -131,22 +132,23 @@ def _present(read: Mapping[Path, object | None]) -> Iterator[Finding]:
 
 
 def _attempts(run: RunDirectory) -> Iterator[Finding]:
+    name = run.attempts.name
     try:
         attempts = attempts_of(run)
     except SrpoError as error:
-        yield Finding(Grade.WRONG, "attempts.jsonl", str(error), COPY)
+        yield Finding(Grade.WRONG, name, str(error), COPY)
         return
     numbers = [attempt.number for attempt in attempts]
     if numbers != list(range(1, len(numbers) + 1)):
-        yield Finding(Grade.WRONG, "attempts.jsonl", f"attempts {numbers} are not in a row", COPY)
+        yield Finding(Grade.WRONG, name, f"attempts {numbers} are not in a row", COPY)
     elif attempts:
         last = attempts[-1]
         said = f"{len(attempts)}, the last from step {last.from_step}, {last.started}"
-        yield Finding(Grade.FINE, "attempts.jsonl", said)
+        yield Finding(Grade.FINE, name, said)
     elif run.metrics.exists():
-        yield Finding(Grade.WRONG, "attempts.jsonl", "missing", COPY)
+        yield Finding(Grade.WRONG, name, "missing", COPY)
     else:
-        yield Finding(Grade.NOTE, "attempts.jsonl", "none: killed as it began", RESUME)
+        yield Finding(Grade.NOTE, name, "none: killed as it began", RESUME)
 
 
 def _checkpoints(run: RunDirectory, damage: Mapping[Path, str | None]) -> Iterator[Finding]:
@@ -185,7 +187,7 @@ def _lines(run: RunDirectory, path: Path, rows: Sequence[Row], saved: int) -> It
 
 def _in_a_row(name: str, steps: list[int], saved: int) -> Iterator[Finding]:
     known = {step for step in steps if step > 0}
-    num_missing = max([saved, *known], default=0) - len(known)
+    num_missing = max([saved, *known]) - len(known)
     missing = list(islice((n for n in count(1) if n not in known), min(num_missing, SHOWN)))
     twice = sorted(step for step, times in Counter(steps).items() if times > 1)
     if missing:
@@ -240,12 +242,12 @@ def _ledger_against(row: Row | None, known: tuple[int, int, tuple[int, ...]] | N
 def _rollouts(p: Patient) -> Iterator[Finding]:
     """A file for each step, with as many rollouts of each verdict as the metrics have."""
     try:
-        paths = [path for epoch in p.run.rollouts.iterdir() for path in epoch.glob("step_*.jsonl")]
+        paths = [path for epoch in p.run.rollouts.iterdir() for path in epoch.glob("*.jsonl")]
     except OSError as error:
         said = f"cannot be read: {error.strerror}"
         yield Finding(Grade.WRONG, "rollouts", said, "see that it may be read, or " + COPY)
         return
-    files = {int(path.stem[5:]): path for path in paths if path.stem[5:].isdecimal()}
+    files = {step: path for path in paths if (step := step_of(path)) is not None}
     wrong = 0
     for step in sorted(p.metrics.keys() | files.keys()):
         said = _rollouts_against(p.run, p.metrics.get(step), step, files.get(step))
@@ -304,17 +306,13 @@ def _ending(p: Patient) -> Iterator[Finding]:
         return
     if not p.state.ending or (p.config is not None and has_more(p.config, p.state)):
         said = f"not over; saved up to step {p.state.step}"
-        yield Finding(Grade.NOTE, "the run", said, go_on(p.run))
+        advice = f"srpo train --resume {p.run.root}"
+        yield Finding(Grade.NOTE, "the run", said, advice, goes_on=True)
         return
     for path in p.run.at_end:
         if not path.is_file():
             yield Finding(Grade.WRONG, path.name, "missing, though the run is over", COPY)
     yield Finding(Grade.FINE, "the run", p.state.ending)
-
-
-def go_on(run: RunDirectory) -> str:
-    """The command that goes on with a run."""
-    return f"srpo train --resume {run.root}"
 
 
 def _some(steps: Sequence[int], total: int) -> str:

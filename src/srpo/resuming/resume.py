@@ -160,8 +160,7 @@ def _tell(
     for text in said:
         watcher.note(f"changed since the run was last trained: {text}")
     watcher.note(f"resumed after step {found.state.step}")
-    folder = found.run.set_aside / f"attempt_{max(1, len(found.attempts)):03d}"
-    text = describe_moved(moved, folder)
+    text = describe_moved(moved, found.run.set_aside_of(len(found.attempts)))
     if text:
         again = "; these steps are made again" if "metrics" in moved else ""
         watcher.note(f"{text}{again}")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from srpo.batching import with_stage_advantages
 from srpo.config import Config, StageConfig
 from srpo.errors import ConfigError
+from srpo.insight.formats import counted
 from srpo.rollouts import derive_seed
 from srpo.run.figures import count_outcomes, count_verdicts, domain_figures
 from srpo.run.problem_sets import ProblemSets
@@ -118,14 +119,15 @@ def _summary(each: Probed) -> str:
         (Outcome.ALL_CORRECT, "solved by every rollout"),
         (Outcome.MIXED, "by some"),
         (Outcome.ALL_WRONG, "by none"),
-        (Outcome.UNGRADABLE, "not gradable"),
     )
-    counts = [f"{outcomes[outcome]} {words}" for outcome, words in told if outcomes[outcome]]
+    counts = [f"{outcomes[outcome]} {words}" for outcome, words in told]
+    if outcomes[Outcome.UNGRADABLE]:
+        counts.append(f"{outcomes[Outcome.UNGRADABLE]} not gradable")
     solved = "-" if figures.pass_rate is None else f"{figures.pass_rate:.2f}"
     return (
-        f"probe of {each.part.set_name}: solved {solved}; of {figures.groups} problems "
-        f"{', '.join(counts)}; cut off {figures.truncated_frac:.0%}, "
-        f"{figures.length_tokens:.0f} tokens on average"
+        f"probe of {each.part.set_name}: solved {solved}; "
+        f"of {counted(figures.groups, 'problem')}, {', '.join(counts)}; "
+        f"cut off {figures.truncated_frac:.0%}, {figures.length_tokens:.0f} tokens on average"
     )
 
 

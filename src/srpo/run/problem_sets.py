@@ -11,6 +11,7 @@ from srpo.config import Config, SetConfig
 from srpo.embedded.world import generate
 from srpo.errors import ConfigError
 from srpo.prefixes import longest_prefix
+from srpo.insight.formats import counted
 from srpo.problems import hold_out, read_problems
 from srpo.prompts import Prompter
 from srpo.rewards.math.answers import gold_problem
@@ -155,8 +156,9 @@ def _refuse_longer(found: Iterable[tuple[int, Problem]], most: int, what: str, r
     over = {problem.id: (length, problem) for length, problem in found if length > most}
     if over:
         length, problem = max(over.values(), key=lambda item: item[0])
+        verb = "is" if len(over) == 1 else "are"
         raise ConfigError(
-            f"{what} is {most}, and {len(over)} prompts are longer (problem "
+            f"{what} is {most}, and {counted(len(over), 'prompt')} {verb} longer (problem "
             f"{problem.name or problem.id}: {length} tokens); {remedy}, or take these problems out"
         )
 

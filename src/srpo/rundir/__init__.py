@@ -28,6 +28,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -46,6 +47,7 @@ from srpo.rundir.shapes import (
 from srpo.types import Group
 
 LOCK = "lock"
+STEP_NAME = re.compile(r"step_(\d+)(?:\.jsonl)?")  # of a checkpoint, or of a file of rollouts
 
 
 class RunDirectory:
@@ -174,7 +176,18 @@ class RunDirectory:
 
     def rollouts_of(self, step: int, epoch: int) -> Path:
         """The file of a step's rollouts."""
-        return self.rollouts / f"epoch_{epoch:03d}" / f"step_{step:06d}.jsonl"
+        return self.rollouts / f"epoch_{epoch:03d}" / f"{_step_name(step)}.jsonl"
+
+    def checkpoint_of(self, step: int) -> Path:
+        """The folder of a step's checkpoint."""
+        return self.checkpoints / _step_name(step)
+
+    def set_aside_of(self, attempt: int) -> Path:
+        """Where what an attempt did after its last checkpoint goes; the first is number 1.
+
+        An attempt that died before it was written down counts as the first.
+        """
+        return self.set_aside / f"attempt_{max(1, attempt):03d}"
 
     def write_rollouts(self, step: int, epoch: int, groups: Iterable[Group]) -> None:
         """All rollouts of a step, one line each, in the order of the groups."""
@@ -184,7 +197,7 @@ class RunDirectory:
 
     def write_fault(self, step: int, groups: Iterable[Group]) -> Path:
         """The rollouts of a step that went wrong, beside those of all steps. Returns the file."""
-        path = self.faults / f"step_{step:06d}.jsonl"
+        path = self.faults / f"{_step_name(step)}.jsonl"
         self.disk.make_folder(self.faults)
         self.disk.write(path, "".join(rollout_lines(groups)))
         return path
@@ -211,6 +224,20 @@ class RunDirectory:
     def read_opinions(self) -> list[dict[str, Any]]:
         """Every whole line of what another grader said, in order."""
         return list(read_rows(self.opinions, "step", check_opinions))
+
+
+def step_of(path: Path) -> int | None:
+    """The step that a checkpoint or a file of rollouts is named after; None for other names.
+
+    >>> step_of(Path("epoch_001/step_000012.jsonl")), step_of(Path("step_000012.jsonl.partial"))
+    (12, None)
+    """
+    name = STEP_NAME.fullmatch(path.name)
+    return int(name[1]) if name else None
+
+
+def _step_name(step: int) -> str:
+    return f"step_{step:06d}"
 
 
 def claim_next(parent: Path, name: str) -> Path:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -17,12 +16,10 @@ from pathlib import Path
 
 from srpo.errors import RunDirectoryError
 from srpo.history import Ledger
-from srpo.rundir import RunDirectory
+from srpo.rundir import RunDirectory, step_of
 from srpo.rundir.rows import line_of, read_rows, whole_lines
 from srpo.rundir.shapes import check_attempt
 from srpo.types import Json
-
-NAME = re.compile(r"step_\d+\.jsonl")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +62,14 @@ def set_aside_after(
     """Move all that was done after `step` to RUN/set_aside/attempt_NNN, N being who did it.
 
     So are the reports of an end, as the run goes on, and `damaged`: checkpoints that cannot be
-    used. Returns how many lines or
-    files of each kind were moved, none that is zero. Killed half of the way and done again, it
-    comes to the same: nothing is taken away before its copy is on disk.
+    used. Returns how many lines or files of each kind were moved, none that is zero. Killed half
+    of the way and done again, it comes to the same: nothing is taken away before its copy is on
+    disk.
     """
-    folder = run.set_aside / f"attempt_{max(1, len(attempts_of(run))):03d}"
+    folder = run.set_aside_of(len(attempts_of(run)))
     moved = {path.stem: _move_lines(run, path, folder, step) for path in run.by_step}
     for kind, files in (("rollouts", run.rollouts), ("faults", run.faults)):
-        named = (path for path in files.rglob("step_*.jsonl") if NAME.fullmatch(path.name))
-        later = [path for path in named if _step_of(path) > step]
+        later = [path for path in files.rglob("*.jsonl") if (step_of(path) or 0) > step]
         for path in later:
             _move(run, path, folder)
         moved[kind] = len(later)
@@ -122,10 +118,6 @@ def _make_folders(run: RunDirectory, folder: Path) -> None:
     for path in reversed([folder, *folder.parents]):
         if run.root in path.parents:
             run.disk.make_folder(path)
-
-
-def _step_of(path: Path) -> int:
-    return int(path.stem.removeprefix("step_"))
 
 
 def describe_moved(moved: Mapping[str, int], folder: Path) -> str:

@@ -1,6 +1,7 @@
 """Every write of a run goes through here: on disk when the call returns, or one clear error.
 
-This is also the place where a test lets a disk be full, read-only, or slow: `train(disk=...)`.
+This is also the place where a test lets a disk be full, read-only, or slow:
+`train(machine=Machine(disk=...))`.
 """
 
 from __future__ import annotations
