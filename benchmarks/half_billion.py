@@ -5,7 +5,7 @@
 The shape is Qwen2.5-0.5B's with random weights, the settings those of its recipe
 (configs/srpo-qwen2.5-0.5b.toml) but for ROWS, the number of answers (default 2): memory does not
 depend on it, and a CPU takes minutes for each. The peak is that of this process, in turn after
-drawing and after training, beside what srpo plan foretells.
+drawing and after training, beside what srpo plan predicts.
 """
 
 from __future__ import annotations

@@ -121,7 +121,7 @@ def _config_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option(
                 "--algorithm", type=click.Choice(["srpo", "grpo", "r1-zero", "dapo", "dr-grpo"])
             ),
-            click.option("--ledger", help="Another run: begin with what its ledger knows."),
+            click.option("--ledger", help="Begin with what the ledger of another run knows."),
             click.option("--seed", type=click.IntRange(min=0)),
             click.option(
                 "--set",
@@ -173,7 +173,7 @@ def train(out: Path | None, resume: Path | None, **options: Any) -> int:
             _print_run(run)
     except OSError as error:  # whoever looked on has gone, and the run's end stands all the same
         _print_no_more()
-        _fail(f"the end cannot be printed here ({error.strerror}); it is in {run.directory}")
+        _fail(f"the summary cannot be printed here ({error.strerror}); it is in {run.directory}")
     return run.exit_code
 
 
@@ -182,12 +182,22 @@ def train(out: Path | None, resume: Path | None, **options: Any) -> int:
 @click.option(
     "--assume", multiple=True, metavar="SET=COUNT", help="Problems of a set whose file is not here."
 )
-@click.option("--memory", type=float, help="GiB of a device: what fits, and how many. Else 80.")
-@click.option("--peak-tflops", type=float, help="Peak of a device. Default: 989, an H100's.")
-@click.option("--training-share", type=float, help="Of the peak, in training. Default: 0.4.")
-@click.option("--sampling-share", type=float, help="Of the peak, in sampling. Default: 0.1.")
-@click.option("--length-share", type=float, help="Mean length, of the longest. Default: 1.")
-@click.option("--rates", type=EXISTING, metavar="RUN", help="Take the rates that a run measured.")
+@click.option(
+    "--memory",
+    type=float,
+    help="GiB of a device: what fits in it, and how many devices. Default: 80.",
+)
+@click.option("--peak-tflops", type=float, help="Peak speed of a device. Default: 989, an H100's.")
+@click.option(
+    "--training-share", type=float, help="Share of the peak reached in training. Default: 0.4."
+)
+@click.option(
+    "--sampling-share", type=float, help="Share of the peak reached in sampling. Default: 0.1."
+)
+@click.option(
+    "--length-share", type=float, help="Mean length as a share of the longest allowed. Default: 1."
+)
+@click.option("--rates", type=EXISTING, metavar="RUN", help="Use the rates that a run measured.")
 def plan(memory: float | None, assume: Sequence[str], rates: Path | None, **others: Any) -> None:
     """Show what a config comes to and what it costs, without training.
 
@@ -207,10 +217,18 @@ def plan(memory: float | None, assume: Sequence[str], rates: Path | None, **othe
 
 @commands.command()
 @click.argument("run", type=EXISTING)
-@click.option("--problem", metavar="ID", help="One problem's life: the start of its id or name.")
+@click.option(
+    "--problem", metavar="ID", help="One problem's history, by the start of its id or name."
+)
 @click.option("--decisions", is_flag=True, help="What was kept, dropped and revived, and why.")
-@click.option("--epoch", type=click.IntRange(min=1), help="With --decisions: of one epoch, named.")
-@click.option("--never", is_flag=True, help="The problems never solved, and never gradable.")
+@click.option(
+    "--epoch",
+    type=click.IntRange(min=1),
+    help="With --decisions: those of one epoch, problem by problem.",
+)
+@click.option(
+    "--never", is_flag=True, help="Problems that were never solved, and those never gradable."
+)
 @click.option("--preview", is_flag=True, help="What the next resampling would drop and save.")
 @click.option("--export", type=EXISTING, help="Write the kept problems: a new .jsonl or .parquet.")
 @click.option(
@@ -258,7 +276,7 @@ def doctor(run: Path) -> int:
 @click.option("--cores", type=click.IntRange(min=1), help="Runs side by side; default: all cores.")
 @click.option("--dry-run", is_flag=True, help="Check everything and show the arms; run nothing.")
 @click.option("--results", is_flag=True, help="Write tables of the runs that are finished.")
-@click.option("--against", metavar="ARM", help="With --results: only print them, paired to ARM.")
+@click.option("--against", metavar="ARM", help="With --results: only print them, paired with ARM.")
 def compare(
     plan: Path,
     out: Path | None,
@@ -274,7 +292,7 @@ def compare(
     from srpo.comparison import comparing
 
     if dry_run and results:
-        raise click.UsageError("--dry-run or --results, one of the two")
+        raise click.UsageError("give either --dry-run or --results, not both")
     if against is not None and not results:
         raise click.UsageError("--against goes with --results")
     if against is not None:
@@ -292,10 +310,12 @@ def compare(
 @commands.command()
 @click.argument("file", required=False, type=EXISTING)
 @click.option("--out", type=EXISTING, default=Path("-"), help="Verdicts; - for standard output.")
-@click.option("--workers", type=click.IntRange(min=0), default=0, help="0: one a core.")
+@click.option("--workers", type=click.IntRange(min=0), default=0, help="0: one per core.")
 @click.option("--timeout", type=float, help="Seconds for a test, or to compare two answers.")
 @click.option("--strength", default="auto", help="Isolation of programs: auto, namespaces, ...")
-@click.option("--allow-unsafe", is_flag=True, help="Run programs even without isolation.")
+@click.option(
+    "--allow-unsafe", is_flag=True, help="Run programs even where no isolation is possible."
+)
 @click.option("--selftest", is_flag=True, help="Try the known exploits here; takes no FILE.")
 def judge(file: Path | None, selftest: bool, **options: Any) -> int:
     """Judge completions: rows of JSON Lines in FILE (- for standard input), verdicts out.

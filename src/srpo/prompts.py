@@ -153,8 +153,8 @@ class Prompter:
         else:
             return
         yield (
-            f"{said}: nothing to change, since padding is known by its place here, never trained "
-            "on, and the end of an answer always is"
+            f"{said}: nothing has to be changed, since srpo knows padding by its place, never "
+            "trains on it, and always trains on the end of an answer"
         )
 
     def _said_of_thinking(self, prompt: str) -> Iterator[str]:

@@ -161,7 +161,7 @@ def test_a_run_that_fails_once_is_tried_again(tmp_path: Path, train: Path) -> No
     (tmp_path / "fail").write_text("x")
     outcome, said = go(comparison(tmp_path), train, cores=1)
     assert outcome.failed == []
-    assert "plain, seed 11: failed (exit code 1: srpo: out of luck); tried once more" in said
+    assert "plain, seed 11: failed (exit code 1: srpo: out of luck); trying again" in said
     assert calls(train).count("new plain seed-11") == 2
 
 
@@ -170,7 +170,7 @@ def test_a_run_that_fails_twice_is_named_and_the_others_go_on(tmp_path: Path, tr
     found = comparison(tmp_path)
     outcome, said = go(found, train, cores=1)
     assert outcome.failed == ["plain, seed 11"]
-    assert "plain, seed 11: failed (exit code 1: srpo: out of luck); given up" in said
+    assert "plain, seed 11: failed (exit code 1: srpo: out of luck); giving up" in said
     states = [state_of(job) for arm in found.arms for job in result_jobs(found, arm, None)]
     assert states == [State.ABSENT, State.FINISHED, State.FINISHED, State.FINISHED]
 

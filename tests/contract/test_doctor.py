@@ -91,7 +91,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str, str]] = {
     ),
     "a line twice": (
         edit("metrics.jsonl", lambda x: [*x[:2], *x[1:]]), "metrics.jsonl",
-        "steps come more than once: 2",
+        "steps appear more than once: 2",
     ),
     "no JSON": (
         edit("metrics.jsonl", lambda x: [*x[:2], "{\n", *x[3:]]), "metrics.jsonl",
@@ -103,17 +103,19 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str, str]] = {
         "tokens", "tokens by the metrics",
     ),
     "a rollout is missing": (
-        edit(ROLLOUTS, lambda x: x[1:]), "rollouts", "step 2: other verdicts than in the metrics",
+        edit(ROLLOUTS, lambda x: x[1:]),
+        "rollouts",
+        "step 2: its verdicts differ from those in the metrics",
     ),
     "a verdict is another": (
         edit(ROLLOUTS, lambda x: [y.replace('"wrong"', '"correct"') for y in x]), "rollouts",
-        "step 2: other verdicts",
+        "step 2: its verdicts differ",
     ),
     "rollouts cut": (
-        edit(ROLLOUTS, lambda x: [*x[:-1], x[-1][:20]]), "rollouts", "step 2: other verdicts",
+        edit(ROLLOUTS, lambda x: [*x[:-1], x[-1][:20]]), "rollouts", "step 2: its verdicts differ",
     ),
     "no rollouts": (
-        lambda root: (root / ROLLOUTS).unlink(), "rollouts", "step 2: in the metrics, and no file",
+        lambda root: (root / ROLLOUTS).unlink(), "rollouts", "step 2: in the metrics, but without",
     ),
     "a group is missing": (
         in_ledger("DELETE FROM groups WHERE step = 2"), "ledger.sqlite",
@@ -121,7 +123,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str, str]] = {
     ),
     "a count is another": (
         in_ledger("UPDATE groups SET correct = correct + 1 WHERE step = 4"), "ledger.sqlite",
-        "step 4: other verdicts",
+        "step 4: its verdicts differ",
     ),
     "a ledger cut": (cut_ledger, "ledger.sqlite", ""),
     "no ledger": (

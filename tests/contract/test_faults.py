@@ -212,7 +212,7 @@ def test_an_update_that_is_not_finite_is_skipped_and_the_run_goes_on(
     assert [row["update/grad_norm"] is None for row in rows] == [False, True, False, False]
     told = [note for note in notes.notes if "not finite" in note]
     assert told == [
-        "step 2: 1 of 1 updates skipped, a loss, gradient or logprob was not finite; the rollouts "
+        "step 2: 1 of 1 updates skipped: a loss, gradient or logprob was not finite; the rollouts "
         "are in faults/step_000002.jsonl"
     ]
     kept = (run.directory / "faults" / "step_000002.jsonl").read_text().splitlines()

@@ -96,7 +96,7 @@ def test_a_weaker_strength_is_taken_aloud(monkeypatch: pytest.MonkeyPatch) -> No
     sandbox = LocalSandbox(1)
     assert sandbox.strength == "landlock"
     assert sandbox.describe().startswith("Sandbox landlock: ")
-    assert "Not to be had here: namespaces (unshare: no)" in sandbox.describe()
+    assert "Not available here: namespaces (unshare: no)" in sandbox.describe()
     sandbox.close()
 
 

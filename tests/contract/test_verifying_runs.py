@@ -112,7 +112,7 @@ def test_without_isolation_no_run_directory_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("srpo.sandbox.local.AUTOMATIC", ())
-    with pytest.raises(SandboxError, match="cannot be fenced in"):
+    with pytest.raises(SandboxError, match="cannot be isolated here"):
         train(config_of(tmp_path, [code_row(1)]), tmp_path / "r", open_model=opener([ONES]))
     assert not (tmp_path / "r").exists()
 

@@ -67,7 +67,7 @@ def test_a_plan_is_shown_run_and_not_run_again(
     plan = write_plan(tmp_path, TINY, BASE)
     shown = srpo("compare", plan, "--dry-run")
     assert shown.code == 0, shown.err
-    assert "2 runs for results; 0 of them are finished" in shown.out
+    assert "2 runs for results; 0 of them finished" in shown.out
     assert not (tmp_path / "runs").exists()
 
     done = srpo("compare", plan, "--cores", 2)

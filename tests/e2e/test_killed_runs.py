@@ -93,7 +93,7 @@ def test_a_model_that_is_killed_three_times_ends_in_the_same_bytes(workplace: Pa
     assert done.returncode == 0, done.stderr
     assert outcome(out) == outcome(workplace / "whole")
     looked = run("doctor", "r", cwd=workplace)
-    assert looked.returncode == 0 and "whole, and agrees with itself" in looked.stdout
+    assert looked.returncode == 0 and "complete and consistent" in looked.stdout
 
 
 def test_another_model_under_the_same_name_is_refused(workplace: Path) -> None:

@@ -83,9 +83,8 @@ def test_the_end_of_a_run_stands_where_it_cannot_be_printed(tmp_path: Path) -> N
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 0
-    said = (
-        f"srpo: the end cannot be printed here (No space left on device); it is in {run.directory}"
-    )
+    why = "No space left on device"
+    said = f"srpo: the summary cannot be printed here ({why}); it is in {run.directory}"
     assert done.stderr.splitlines() == [said]
 
 

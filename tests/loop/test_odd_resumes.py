@@ -30,7 +30,7 @@ def test_checkpoints_that_cannot_be_seen_are_not_taken_for_none(tmp_path: Path) 
     checkpoints = run.directory / "checkpoints"
     for folder in checkpoints.iterdir():
         shutil.rmtree(folder)  # as where a disk is not mounted
-    with pytest.raises(RunDirectoryError, match="empty, though the run came to step 2; put back"):
+    with pytest.raises(RunDirectoryError, match="empty, though the run reached step 2; put back"):
         resumed(run, Setting("stage.1.steps", "--set", 4))
     checkpoints.rmdir()
     checkpoints.write_text("no folder")

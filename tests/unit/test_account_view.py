@@ -33,7 +33,7 @@ def test_the_sentence_says_where_the_tokens_went_the_largest_share_first() -> No
         "Of 10,000 tokens generated in training 41 % became gradient; 33 % were spent on groups "
         "that every rollout solved, 14 % on answers that were cut off, 12 % on groups that no "
         "rollout solved, <1 % on answers as good as their group's mean. Drafts brought 500 more. "
-        "Evaluation took 1,234 beside. Problems that were dropped would have cost about 5.2 k "
+        "Evaluation took another 1,234. Problems that were dropped would have cost about 5.2 k "
         "more (an estimate)."
     )
 

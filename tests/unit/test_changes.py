@@ -37,11 +37,11 @@ def test_how_long_how_often_and_how_fast_may_change() -> None:
     ]
     assert check(model__sampler_rows=64) == [
         "model.sampler_rows was 512 and is 64",
-        "completions are drawn in another order now: they will be other ones",
+        "completions are now drawn in another order, so they will differ",
     ]
     assert check(model__threads=2) == [
         "model.threads was 0 and is 2",
-        "the model computes in another order now: last bits may differ",
+        "the model now computes in another order: last bits may differ",
     ]
 
 

@@ -37,7 +37,7 @@ def with_ours(line: str) -> str:
         ),
         (
             'settings = { "selection.history" = "no/run" }',
-            "arm 'ours': selection.history: no/run is no run directory",
+            "arm 'ours': selection.history: no/run is not a run directory",
         ),
         ('settings = { "loss..subset" = 7 }', "arm 'ours': settings loss..subset"),
         ('settings = { "" = 7 }', "arm 'ours'"),
@@ -81,7 +81,7 @@ def test_an_arm_that_is_wrong_is_named(tmp_path: Path, line: str, said: str) -> 
         ("seeds = [11, 12]", 'seeds = ["11", 12]', "seeds.1: must be a whole number (given: '11')"),
         ("seeds = [11, 12]", "seeds = []", "seeds: must have 1 or more entries (given: [])"),
         ('name = "ours"', 'name = "plain"', "arm: plain is listed twice"),
-        ('name = "ours"', 'name = "PLAIN!"', "arm: plain is the folder of two arms"),
+        ('name = "ours"', 'name = "PLAIN!"', "arm: plain would be the folder of two arms"),
         ("base.toml", "bose.toml", "bose.toml: no such config file"),
         ("rollouts = 100\ntokens = 1000", "", "budget: give rollouts, tokens or both"),
         ("seeds = ", "sead = 1\nseeds = ", "unknown setting sead; did you mean seeds?"),
@@ -106,7 +106,7 @@ def test_an_arm_that_is_wrong_is_named(tmp_path: Path, line: str, said: str) -> 
         ("targets = [0.7]", "targets = [true]", "evaluation.targets.1: must be a number"),
         ("targets = [0.7]", "targets = [0.7, 0.7]", "evaluation: targets: 0.7 is listed twice"),
         ('name = "ours"', f'name = "{"o" * 101}"', "arm.2.name: must have 100 characters at most"),
-        ('name = "ours"', 'name = "o\\nurs"', "must be one line of letters that can be seen"),
+        ('name = "ours"', 'name = "o\\nurs"', "must be a single line of printable characters"),
         (
             "seeds = ",
             'settings = { "evaluation.samples" = 0 }\nseeds = ',
@@ -122,7 +122,11 @@ def test_an_arm_that_is_wrong_is_named(tmp_path: Path, line: str, said: str) -> 
             RATES.replace("2e-4", "1.0000001e-4") + "[budget]",  # one folder for both
             "learning_rate.values: 0.0001 is listed twice",
         ),
-        ("seeds = ", 'baseline = "them"\nseeds = ', "baseline 'them' is no arm (arms: plain, ours"),
+        (
+            "seeds = ",
+            'baseline = "them"\nseeds = ',
+            "baseline 'them' is not an arm (arms: plain, ours",
+        ),
         ("seeds = ", "settings.seed = 4\nseeds = ", "settings seed: write it in seeds"),
         ('[[arm]]\nname = "ours"', "", "a comparison needs at least two [[arm]]"),
         (

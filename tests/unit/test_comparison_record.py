@@ -60,7 +60,7 @@ def test_a_comparison_that_was_killed_before_it_wrote_its_plan_can_be_begun(tmp_
     assert load_config(found.out / "arms" / "plain.toml").config == found.arms[0].config
     (found.out / "plan.toml").unlink()
     (found.out / "letters").touch()
-    with pytest.raises(RunDirectoryError, match="already exists and is no comparison"):
+    with pytest.raises(RunDirectoryError, match="already exists and is not a comparison"):
         check_plan(found)
 
 
@@ -86,7 +86,10 @@ def test_another_srpo_is_refused_for_running_and_said_in_results(
     assert "\n" not in str(caught.value)
     stream = io.StringIO()
     rewrite_results(found.path, found.out, stream)
-    assert "The runs are those of another srpo" in (found.out / "results.md").read_text()
+    assert (
+        "These runs were trained by a different version of srpo"
+        in (found.out / "results.md").read_text()
+    )
 
 
 def test_the_fingerprint_is_of_what_trains_and_of_nothing_else(tmp_path: Path) -> None:
@@ -123,6 +126,6 @@ def test_naming_the_baseline_that_it_was_changes_nothing(tmp_path: Path) -> None
 def test_a_folder_of_other_things_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.tex").write_text("x")
-    with pytest.raises(RunDirectoryError, match="is no comparison"):
+    with pytest.raises(RunDirectoryError, match="is not a comparison"):
         keep_plan(comparison(tmp_path), lambda _: None)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["thesis.tex"]

@@ -160,7 +160,7 @@ def test_a_rate_that_wins_later_does_not_take_over_runs_of_another(tmp_path: Pat
     assert read_arm(found, arm, choice.chosen).rate == 1e-4
     stream = io.StringIO()
     rewrite_results(found.path, found.out, stream)
-    said = "Learning rates that turned out better when results were there: plain 0.0002."
+    said = "Learning rates that turned out better after results had begun: plain 0.0002."
     assert said in (found.out / "results.md").read_text()
 
 
@@ -275,7 +275,7 @@ def test_the_tables_say_how_much_is_known(tmp_path: Path) -> None:
     stream = io.StringIO()
     rewrite_results(more.path, more.out, stream)
     text = (more.out / "results.md").read_text()
-    assert "3 of 4" in text and "Not all seeds are there: plain 3 of 4, ours 3 of 4." in text
+    assert "3 of 4" in text and "Not all seeds are finished: plain 3 of 4, ours 3 of 4." in text
     # plain: 800, 800 and more than 1000. ours: 5/7 of 400 = 286
     assert "| > 867 (2/3) |" in text and "| 286 ±0 |" in text
     # 2.8, 2.8 and at least 3.5: the third root of 27.44
@@ -304,7 +304,7 @@ def test_another_arm_may_be_the_baseline_of_tables_that_are_only_printed(tmp_pat
         if line.split()[:1] == ["plain"]
         if "800" in line
     ]
-    assert "0.36" in row and "Difference to ours in points" in stream.getvalue()
+    assert "0.36" in row and "Difference from ours in points" in stream.getvalue()
     assert not (found.out / "results.md").exists()
     with pytest.raises(ConfigError, match=r"--against hers: no such arm .* its arms: plain, ours"):
         print_against(found.path, found.out, "hers", stream)

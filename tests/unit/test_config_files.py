@@ -234,7 +234,7 @@ def test_a_bad_value_of_the_file_is_not_blamed_on_the_command_line(tmp_path: Pat
         load_config(path, [Setting("model.name", "--model", 3), parse_set("stage.1.steps=3")])
     assert str(caught.value).splitlines() == [
         f"{path}: seed: must be at least 0 (given: -1)",
-        "--model 3: must be a text (given: 3)",
+        "--model 3: must be a string (given: 3)",
     ]
 
 

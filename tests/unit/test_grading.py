@@ -194,7 +194,7 @@ def test_the_real_sandbox_starts_with_the_first_program() -> None:
 
 def test_a_sandbox_that_cannot_start_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("srpo.sandbox.local.AUTOMATIC", ())
-    with Grader(ONE_WORKER) as grader, pytest.raises(SandboxError, match="cannot be fenced in"):
+    with Grader(ONE_WORKER) as grader, pytest.raises(SandboxError, match="cannot be isolated here"):
         grader.describe()
 
 

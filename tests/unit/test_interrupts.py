@@ -21,7 +21,9 @@ def test_the_first_signal_is_noted_and_said_and_nothing_is_raised(
         assert (interrupts.caught, interrupts.exit_code) == (None, 0)
         signal.raise_signal(number)
         assert (interrupts.caught, interrupts.exit_code) == (number, exit_code)
-    assert said == [f"{number.name}: finishing this step, then saving; once more to stop now"]
+    assert said == [
+        f"{number.name}: finishing this step, then saving; press again to stop immediately"
+    ]
 
 
 def test_a_second_signal_of_either_kind_stops_at_once() -> None:

@@ -153,11 +153,11 @@ def test_a_check_that_fails_is_a_verdict_too(monkeypatch: pytest.MonkeyPatch) ->
 
 class Refusing(ScriptedSandbox):
     def describe(self) -> str:
-        raise SandboxError("programs cannot be fenced in here")
+        raise SandboxError("programs cannot be isolated here")
 
 
 def test_without_isolation_no_program_is_judged_and_math_is() -> None:
-    with pytest.raises(SandboxError, match="cannot be fenced in"):
+    with pytest.raises(SandboxError, match="cannot be isolated here"):
         list(judge_rows([code(GOOD)], sandbox=Refusing()))
     assert [row["verdict"] for row in judge_rows([math("4")], sandbox=Refusing())] == ["correct"]
 

@@ -77,7 +77,7 @@ def test_an_older_ledger_says_its_schema_and_what_to_do(tmp_path: Path) -> None:
         db.execute("PRAGMA user_version = 1")
     for read_only in (True, False):
         text = refusal(path, read_only=read_only)
-        assert "ledger of schema 1, and this srpo reads 2" in text
+        assert "ledger of schema 1, but this srpo reads 2" in text
         assert "the srpo that wrote it" in text
 
 

@@ -36,7 +36,7 @@ def test_the_ledger_ends_with_the_problems_drawn_most_often_and_solved_least(
     ledger.record_step(When(2, 1, 1), both, [], [])
     assert shown(ledger)[-5:] == [
         "3 problems drawn, 0 of them never solved.",
-        "Drawn most often (--problem ID tells what became of one):",
+        "Drawn most often (--problem ID shows what became of one):",
         "  bb01  math  2 times, 1 correct answer",
         "  aa01  math  2 times, 3 correct answers",
         "  cc01  code  once, 1 correct answer",
@@ -113,7 +113,7 @@ def test_decisions_are_counted_by_kind_and_named_for_one_epoch(ledger: Ledger) -
     ]
     named = told(lambda console: print_decisions(ledger, 1, "resampling", console))
     assert named[-2:] == ["Dropped:", "  aa01  math  drop: all correct"]
-    with pytest.raises(SrpoError, match="--epoch 2: the run has begun epoch 1, no later one"):
+    with pytest.raises(SrpoError, match="--epoch 2: the run has only reached epoch 1"):
         print_decisions(ledger, 2, "resampling")
 
 
@@ -235,7 +235,7 @@ def test_the_preview_knows_the_floor_and_what_has_not_come_yet(ledger: Ledger) -
     # without a floor of its own a set keeps one step's share, here two problems
     ledger.record_step(When(1, 1, 1), [group([1], EASY)], [], [])
     assert "It drops 0 of 2, saves about 0 %" in previewed(ledger)[-1]
-    assert "So far 1 of 2 have come in it" in previewed(ledger)[-1]
+    assert "So far 1 of 2 were drawn in it" in previewed(ledger)[-1]
 
 
 @pytest.mark.parametrize("rule", ["uniform", "mopps", "dps"])

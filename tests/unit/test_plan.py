@@ -204,11 +204,11 @@ def test_the_most_tokens_that_fit_are_found_or_what_would_help_is_said(tmp_path:
     # layers, and each row 512 x 256 of copies; their mask has 48 x 536 numbers, twice; logits of
     # 48 x 1000, twice: 29,002,752 in all
     assert str(caught.value).startswith(
-        "this needs 27.7 MiB, and there are 1.0 MiB: try model.gradient_"
+        "this needs 27.7 MiB, but only 1.0 MiB are available: try model.gradient_"
     )
     # a mask of 10^6 x 1,000,512 numbers is 3,727 GiB, 1,000,512 tokens of activations 17
     huge = config_of(tmp_path, stage={"max_completion_tokens": 10**6})
-    with pytest.raises(ConfigError, match=r"needs 3746\.5 GiB, and there are 1\.0 GiB: try"):
+    with pytest.raises(ConfigError, match=r"needs 3746\.5 GiB, but only 1\.0 GiB are available"):
         fitting_tokens(huge, SHAPE, 2**30)
     assert "optimizer.moments=8bit" in str(caught.value)
 

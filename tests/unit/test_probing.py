@@ -117,9 +117,9 @@ def test_a_run_in_which_nothing_can_be_learned_does_not_begin(
         said(config, [verdicts, verdicts])
     text = str(caught.value)
     assert text.startswith(
-        "probe: nothing can be learned here: in none of 2 groups does a reward differ (4 rollouts: "
+        "probe: nothing can be learned here: rewards differ in none of 2 groups (4 rollouts: "
     )
-    assert because in text and text.endswith("To train all the same: --set probe.problems=0")
+    assert because in text and text.endswith("To train anyway: --set probe.problems=0")
     assert "\n" not in text
 
 

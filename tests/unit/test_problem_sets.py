@@ -40,7 +40,7 @@ def test_what_one_set_holds_out_no_other_trains_on(tmp_path: Path) -> None:
     assert apart(sets)
     # of ten problems five are held out by the first set, so both train on the other five
     assert [len(sets.train[name]) for name in "ab"] == [5, 5]
-    assert sum(note.startswith("5 problems are held out") for note in sets.notes) == 1
+    assert sum(note.startswith("5 problems held out") for note in sets.notes) == 1
 
 
 def test_a_test_problem_of_one_set_validates_nothing(tmp_path: Path) -> None:

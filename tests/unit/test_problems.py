@@ -249,7 +249,7 @@ def test_files_that_are_not_problem_files_are_errors(tmp_path: Path) -> None:
     assert refusal(tmp_path / "gone").endswith("gone: there is no such problem file")
     for folder in ("folder.jsonl", "folder"):  # whatever its name ends in
         assert refusal(tmp_path / folder).endswith("is a folder; name the problem files in it")
-    assert "is no readable Parquet file: Parquet magic bytes not found" in refusal(
+    assert "is not a readable Parquet file: Parquet magic bytes not found" in refusal(
         tmp_path / "no.parquet"
     )
     for name, suffix in (("a.csv", "'.csv'"), ("a", "'nothing'"), ("a.json", "'.json'")):

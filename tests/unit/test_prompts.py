@@ -219,4 +219,6 @@ def test_a_pad_token_that_trips_others_is_said_to_do_nothing_here(
     other = copy.deepcopy(tokenizer)
     other.pad_token = own
     notes = Prompter(other, PromptConfig(), (), in_config).notes
-    assert [note.split(": nothing to change")[0] for note in notes] == ([said] if said else [])
+    assert [note.split(": nothing has to be changed")[0] for note in notes] == (
+        [said] if said else []
+    )

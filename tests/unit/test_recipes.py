@@ -157,5 +157,7 @@ def test_what_does_not_fit_on_one_device_is_planned_first_and_then_refused(
     # x 4 (28.4 and 2.0 GiB), and 5.0 GiB of one prompt and one row, the least there can be
     assert "devices, of 130 GiB (--memory): at least 1 (113 GiB" in captured.out
     assert "GPU-hours" in captured.out
-    assert captured.err.startswith("srpo: this needs 148.9 GiB, and there are 130.0 GiB: try ")
+    assert captured.err.startswith(
+        "srpo: this needs 148.9 GiB, but only 130.0 GiB are available: try "
+    )
     assert "optimizer.moments=8bit" in captured.err

@@ -41,7 +41,9 @@ from srpo.insight.comparison_view import (
 from srpo.run.finish import notes_of
 from srpo.run.problem_sets import load_sets
 
-CHANGED = "The runs are those of another srpo than the one that wrote these tables."
+CHANGED = (
+    "These runs were trained by a different version of srpo from the one that wrote these tables."
+)
 
 
 def compare(path: Path, out: Path | None, cores: int | None, stream: TextIO) -> int:
@@ -65,7 +67,7 @@ def compare(path: Path, out: Path | None, cores: int | None, stream: TextIO) -> 
     finally:
         onlooker.stop()  # the terminal's cursor is hidden until then
     if outcome.exit_code:
-        onlooker.tell("Interrupted. The same command goes on.")
+        onlooker.tell("Interrupted. Run the same command again to continue.")
         return outcome.exit_code
     write_results(comparison, outcome.failed, stream)
     return 1 if outcome.failed else 0

@@ -54,7 +54,9 @@ class ArmPlan(Section):
     @model_validator(mode="after")
     def _one_line(self) -> Self:
         if not self.name.isprintable():
-            raise ValueError(f"the name {self.name!r} must be one line of letters that can be seen")
+            raise ValueError(
+                f"the name {self.name!r} must be a single line of printable characters"
+            )
         return self
 
 
@@ -81,7 +83,7 @@ class EvaluationPlan(Section):
         0, description="training steps between validations; 0: count tokens"
     )
     budgets_tokens: tuple[Positive, ...] = Field(
-        (), description="accuracy is shown at these too, beside the whole budget"
+        (), description="accuracy is shown at these as well as at the whole budget"
     )
     targets: tuple[Share, ...] = Field((), description="accuracy to reach in every domain at once")
 
@@ -108,7 +110,7 @@ class Plan(Section):
     name: str = Field(min_length=1, description="what the comparison is called")
     base: str = Field("demo", description='a config file, relative to the plan; or "demo"')
     out: str = Field("", description="folder of the comparison; empty: runs/compare-NAME")
-    seeds: tuple[Seed, ...] = Field(min_length=1, description="one run an arm and seed")
+    seeds: tuple[Seed, ...] = Field(min_length=1, description="one run per arm and seed")
     baseline: str = Field("", description="arm of the paired differences; empty: the first")
     budget: BudgetPlan
     evaluation: EvaluationPlan
@@ -123,7 +125,11 @@ class Plan(Section):
             raise ValueError("a comparison needs at least two [[arm]]")
         rates = self.learning_rate or RatePlan(values=(1.0,), seeds=(0,))
         _once(names, "arm", "is listed twice; arms need names of their own")
-        _once([folder_name(name) for name in names], "arm", "is the folder of two arms; rename one")
+        _once(
+            [folder_name(name) for name in names],
+            "arm",
+            "would be the folder of two arms; rename one",
+        )
         _once(self.seeds, "seeds", "is listed twice")
         _once(rates.seeds, "learning_rate.seeds", "is listed twice")
         _once([f"{rate:g}" for rate in rates.values], "learning_rate.values", "is listed twice")
@@ -140,7 +146,7 @@ class Plan(Section):
                 f"{self.budget.tokens}"
             )
         if self.baseline and self.baseline not in names:
-            raise ValueError(f"baseline {self.baseline!r} is no arm (arms: {', '.join(names)})")
+            raise ValueError(f"baseline {self.baseline!r} is not an arm (arms: {', '.join(names)})")
         return self
 
 
@@ -312,7 +318,7 @@ def _check_measured(config: Config, where: str) -> None:
         raise ConfigError(f"{where}: evaluation.samples is 0: nothing would be measured")
     history = config.selection.history
     if history and not RunDirectory(Path(history)).ledger.is_file():
-        raise ConfigError(f"{where}: selection.history: {history} is no run directory")
+        raise ConfigError(f"{where}: selection.history: {history} is not a run directory")
 
 
 def _trained_sets(config: Config) -> set[str]:

@@ -15,6 +15,7 @@ from srpo.comparison.plan import Comparison, Plan, differing, read_plan
 from srpo.comparison.source import check_source, keep_source
 from srpo.config.files import dump, load_config
 from srpo.errors import ConfigError, RunDirectoryError
+from srpo.insight.formats import counted
 from srpo.rundir.disk import Disk
 
 
@@ -60,7 +61,9 @@ def _check_free(out: Path) -> None:
         raise RunDirectoryError(f"{out}: is a file; choose another --out")
     before_plan = ("locks", "arms", "source.txt", "plan.toml.partial")
     if out.exists() and any(path.name not in before_plan for path in out.iterdir()):
-        raise RunDirectoryError(f"{out}: already exists and is no comparison; choose another --out")
+        raise RunDirectoryError(
+            f"{out}: already exists and is not a comparison; choose another --out"
+        )
 
 
 def _check_same(comparison: Comparison, before: Plan, tell: Callable[[str], None]) -> None:
@@ -81,7 +84,7 @@ def _check_same(comparison: Comparison, before: Plan, tell: Callable[[str], None
                 for name, (was, is_) in differences.items()
             ]
     if changed:
-        more = f" (and {len(changed) - 1} more changes)" if len(changed) > 1 else ""
+        more = f" (and {counted(len(changed) - 1, 'more change')})" if len(changed) > 1 else ""
         raise ConfigError(
             f"{comparison.path}: the plan has changed since {comparison.out} was begun: "
             f"{changed[0]}{more}; choose another --out"

@@ -193,7 +193,7 @@ class Runner:
             again = self._tries[one.job.name] < TRIES
             words = _last_words(self._comparison, one.job)
             said = f"{one.job.words}: failed (exit code {code}: {words})"
-            self._onlooker.tell(f"{said}; {'tried once more' if again else 'given up'}")
+            self._onlooker.tell(f"{said}; {'trying again' if again else 'giving up'}")
             if again:
                 self._waiting.insert(0, one.job)
             else:

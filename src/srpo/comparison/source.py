@@ -32,7 +32,8 @@ def check_source(comparison: Comparison) -> None:
     if source_changed(comparison):
         raise RunDirectoryError(
             f"{comparison.out}: srpo itself has changed since this comparison was begun; choose "
-            "another --out, or go back to the srpo of then (--results reads what is finished)"
+            "another --out, or go back to the version it was begun with (--results reads what is "
+            "finished)"
         )
 
 

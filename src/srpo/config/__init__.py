@@ -60,7 +60,8 @@ class ModelConfig(Section):
         False, description="compute activations twice instead of keeping them: slower, less memory"
     )
     compile: bool = Field(
-        False, description="training through torch.compile: some faster after minutes of compiling"
+        False,
+        description="training through torch.compile: somewhat faster, after minutes of compiling",
     )
 
 
@@ -209,7 +210,7 @@ class LossConfig(Section):
     importance_cap: float = Field(
         0.0,
         ge=0,
-        description="weigh tokens by trainer over sampler probability, at most this; 0: not (ours)",
+        description="weigh tokens by trainer over sampler probability, at most this; 0: off (ours)",
     )
     subset: NotNegative = Field(
         0, description="train on so many rollouts of a group, the most varied (PODS); 0: on all"
@@ -240,7 +241,7 @@ class OptimizerConfig(Section):
     beta2: float = Field(0.95, ge=0, lt=1, description="decay of the second moment")
     eps: float = Field(1e-8, gt=0, description="added to the second moment's root")
     weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay")
-    max_grad_norm: float = Field(1.0, ge=0, description="gradient norm is clipped to it; 0: not")
+    max_grad_norm: float = Field(1.0, ge=0, description="gradient norm is clipped to it; 0: off")
     warmup_steps: NotNegative = Field(0, description="linear warm-up, once, over the first updates")
     minibatches: Positive = Field(
         1, description="a step's groups are cut into so many parts, one update each (ours: 1)"
@@ -343,7 +344,7 @@ class Config(Section):
             if stage.reward.overlong == "soft" and not self.loss.count_truncated:
                 raise ValueError(
                     f'stage.{number}.reward.overlong = "soft" does nothing to truncated answers '
-                    "where loss.count_truncated = false gives them no advantage; take back one"
+                    "where loss.count_truncated = false gives them no advantage; undo one of them"
                 )
         if self.model.sampler == "vllm" and self.reuse.drafts:
             raise ValueError(

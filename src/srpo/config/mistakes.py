@@ -24,7 +24,7 @@ PLAIN_WORDS = {
     "finite_number": "must be a finite number",
     "bool_type": "must be true or false",
     "bool_parsing": "must be true or false",
-    "string_type": "must be a text",
+    "string_type": "must be a string",
     "list_type": "must be a list",
     "tuple_type": "must be a list",
     "dict_type": "must be a section of settings, not a single value",

@@ -23,9 +23,9 @@ class EvaluationConfig(Section):
         2, description="completions drawn of each problem; 0: no evaluation"
     )
     temperature: float = Field(1.0, ge=0, description="of sampling; 0: greedy")
-    every_steps: NotNegative = Field(0, description="also evaluate every so many steps; 0: not")
+    every_steps: NotNegative = Field(0, description="also evaluate every so many steps; 0: off")
     every_tokens: NotNegative = Field(
-        0, description="also evaluate after every so many tokens generated in training; 0: not"
+        0, description="also evaluate after every so many tokens generated in training; 0: off"
     )
     test: Literal["first-and-last", "last", "at-token-budget", "never"] = Field(
         "first-and-last", description="when the test problems are read: before training and after"

@@ -26,7 +26,7 @@ class VerifierConfig(Section):
     )
     code_memory_mib: int = Field(512, ge=64, description="memory of a program")
     code_output_kib: Positive = Field(1024, description="output of a program on one test case")
-    code_workers: NotNegative = Field(0, description="programs run side by side; 0: one a core")
+    code_workers: NotNegative = Field(0, description="programs run side by side; 0: one per core")
     code_run_all: bool = Field(False, description="run the cases after the first failure as well")
     strength: Strength = Field(
         "auto", description="isolation of programs; auto: the strongest this machine allows"

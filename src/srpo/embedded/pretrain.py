@@ -216,7 +216,7 @@ def make_base(
 @click.command()
 @click.argument("out", default=MODEL_DIR, type=click.Path(path_type=Path))
 @click.option("--seed", default=0, show_default=True)
-@click.option("--threads", default=0, help="CPU threads; 0: one a core.")
+@click.option("--threads", default=0, help="CPU threads; 0: one per core.")
 @click.option(
     "--without-conflict", is_flag=True, help="Thinking is as reliable for code as for math."
 )

@@ -28,5 +28,5 @@ def check_same_problems(ledger: LedgerReader, problems: Iterable[Problem]) -> st
         return f"{ledger.path}: knows all {common:,} problems of this run"
     return (
         f"{ledger.path}: knows {common:,} of the {len(ids):,} problems of this run; "
-        f"{known - common:,} others in it are left aside"
+        f"{known - common:,} others in it are ignored"
     )

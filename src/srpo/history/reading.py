@@ -221,7 +221,7 @@ class LedgerReader:
         return int(row[0] or 0), int(row[1])
 
     def never(self, *, gradable: bool) -> Iterator[Totals]:
-        """Problems drawn and never solved, dearest first.
+        """Problems drawn and never solved, most expensive first.
 
         `gradable` True: those of which some rollout could be graded; False: those with none.
         """

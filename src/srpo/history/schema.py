@@ -174,7 +174,7 @@ def _check_file(path: Path, *, read_only: bool) -> None:
     if not os.access(path, os.R_OK if read_only else os.R_OK | os.W_OK):
         raise RunDirectoryError(f"{path}: no permission to {'read' if read_only else 'write'} it")
     if path.stat().st_size == 0:
-        raise RunDirectoryError(f"{path}: empty, so cut off or no ledger; put back a copy of it")
+        raise RunDirectoryError(f"{path}: empty: cut off, or not a ledger; put back a copy of it")
 
 
 def _connect(path: Path, *, read_only: bool, wait_s: float) -> sqlite3.Connection:
@@ -194,17 +194,17 @@ def _check_is_ledger(db: sqlite3.Connection, path: Path) -> None:
         raise RunDirectoryError(f"{path}: a database of another program, not a ledger of srpo")
     if version > SCHEMA_VERSION:
         raise RunDirectoryError(
-            f"{path}: ledger of schema {version}, and this srpo reads {SCHEMA_VERSION}: it is of "
-            "a newer srpo; update yours"
+            f"{path}: ledger of schema {version}, but this srpo reads {SCHEMA_VERSION}: a "
+            "newer srpo wrote it; update yours"
         )
     if version < SCHEMA_VERSION:
         raise RunDirectoryError(
-            f"{path}: ledger of schema {version}, and this srpo reads {SCHEMA_VERSION}: read it "
-            "with the srpo that wrote it (environment.json beside it says which), or train anew"
+            f"{path}: ledger of schema {version}, but this srpo reads {SCHEMA_VERSION}: read it "
+            "with the srpo that wrote it (environment.json beside it says which), or train again"
         )
     missing = [name for name in TABLES if name not in tables]
     if missing:
         raise RunDirectoryError(
             f"{path}: a ledger without its tables {', '.join(missing)}: damaged, or written by an "
-            "unfinished srpo; put back a copy of it, or train anew"
+            "another srpo; put back a copy of it, or train again"
         )

@@ -67,7 +67,7 @@ def account_sentence(data: Mapping[str, Any]) -> str:
     if data["tokens"][Fate.REUSED]:
         parts.append(f"Drafts brought {data['tokens'][Fate.REUSED]:,} more.")
     if data["tokens"][Fate.EVALUATION]:
-        parts.append(f"Evaluation took {data['tokens'][Fate.EVALUATION]:,} beside.")
+        parts.append(f"Evaluation took another {data['tokens'][Fate.EVALUATION]:,}.")
     if data["saved_by_resampling_estimate"]:
         parts.append(
             "Problems that were dropped would have cost about "

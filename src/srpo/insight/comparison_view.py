@@ -32,9 +32,9 @@ from srpo.insight.formats import clock, percent, short
 NONE = "-"
 GAP = 2  # spaces between columns
 KEY = (
-    "Mean over seeds ± half of the 95 % interval (Student's t). > n: so much was spent in the mean "
-    "without every seed reaching the target (k/n did). × is how many times less than the baseline "
-    "was spent, geometric mean of ratios paired by seed."
+    "Mean over seeds ± half of the 95 % interval (Student's t). > n: a mean of n was spent without "
+    "every seed reaching the target (k/n did). ×: how many times less was spent than by the "
+    "baseline, as the geometric mean of ratios paired by seed."
 )
 
 
@@ -236,7 +236,7 @@ def _difference_table(
 ) -> Cells:
     columns = _accuracy_columns(figures.plan, domains)
     return Cells(
-        f"Difference to {figures.baseline} in points, paired by seed",
+        f"Difference from {figures.baseline} in points, paired by seed",
         ("arm", "seeds", *(name for name, _ in columns)),
         tuple(
             (
@@ -291,7 +291,7 @@ def _target_table(
 
 def _spending_table(summaries: Sequence[ArmSummary]) -> Cells:
     return Cells(
-        "What was spent in all, and on what",
+        "What was spent in total, and on what",
         ("arm", "rollouts", "tokens", "time", "groups with signal", "tokens to gradient"),
         tuple(
             (
@@ -319,13 +319,13 @@ def _remarks(figures: ComparisonFigures) -> list[str]:
     late = [f"{c.arm} {c.better:g}" for c in figures.choices.values() if c.better is not None]
     if late:
         lines.append(
-            f"Learning rates that turned out better when results were there: {', '.join(late)}."
+            f"Learning rates that turned out better after results had begun: {', '.join(late)}."
         )
     if figures.failed:
         lines.append(f"Failed runs, not in the means: {'; '.join(figures.failed)}.")
     missing = [f"{a.name} {len(a.runs)} of {a.planned}" for a in figures.arms if _lacks(a)]
     if missing:
-        lines.append(f"Not all seeds are there: {', '.join(missing)}.")
+        lines.append(f"Not all seeds are finished: {', '.join(missing)}.")
     return [*lines, *figures.notes]
 
 

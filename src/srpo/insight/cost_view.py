@@ -49,7 +49,7 @@ def cost_lines(
         each = (
             "1 device" if devices.count == 1 else f"each of {devices.count} devices, shared evenly"
         )
-        yield f"time: {_span(cost.total_s / devices.count)} on {each}, by the same assumptions"
+        yield f"time: {_span(cost.total_s / devices.count)} on {each}, under the same assumptions"
 
 
 def _devices_line(devices: Devices, device_gib: float) -> str:

@@ -48,7 +48,7 @@ def print_ledger(ledger: Ledger, console: Console | None = None) -> None:
     console.print()
     console.print(Text(f"{counted(drawn, 'problem')} drawn, {never} of them never solved."))
     if drawn:
-        console.print(Text("Drawn most often (--problem ID tells what became of one):"))
+        console.print(Text("Drawn most often (--problem ID shows what became of one):"))
     for problem in ledger.most_drawn(MOST_DRAWN):
         answers = counted(problem.correct, "correct answer")
         console.print(
@@ -104,8 +104,8 @@ def print_decisions(
     console = console or _console()
     newest = ledger.newest_epoch()
     if epoch is not None and (newest is None or epoch > newest.epoch):
-        begun = f"has begun epoch {newest.epoch}" if newest else "has not begun"
-        raise SrpoError(f"--epoch {epoch}: the run {begun}, no later one")
+        begun = f"has only reached epoch {newest.epoch}" if newest else "has not begun"
+        raise SrpoError(f"--epoch {epoch}: the run {begun}")
     rows = ledger.resamplings(epoch)
     if not rows:
         where = "yet" if epoch is None else f"in epoch {epoch}"
@@ -141,8 +141,8 @@ def no_decision_text(rule: str) -> str:
         return said + "it takes no problem out of play."
     if rule in ON_THE_WAY:
         return said + (
-            "it decides at every draw, not at an epoch's end. Why a problem was drawn is told with "
-            "each of its groups (--problem ID); what was passed over is not in the ledger."
+            "it decides at every draw, not at an epoch's end. Why a problem was drawn is shown "
+            "with each of its groups (--problem ID); what was passed over is not in the ledger."
         )
     return said + "it decides when an epoch ends (--preview looks ahead)."
 
@@ -242,13 +242,12 @@ def _print_totals(console: Console, what: str, found: Iterable[Totals]) -> None:
         tokens += problem.generated
         if len(shown) < MOST_SHOWN:
             shown.append(problem)
-    noun = "problem" if count == 1 else "problems"
     cost = f"; {short(tokens)} tokens went into them, most into:" if count else ""
-    console.print(Text(f"{count:,} {noun} {what}{cost}"))
+    console.print(Text(f"{counted(count, 'problem')} {what}{cost}"))
     for problem in shown:
         spent = f"{short(problem.generated)} tokens"
         console.print(Text(f"  {problem.id}  {problem.domain}  {_times(problem.groups)}, {spent}"))
-    _say_how_many_more(console, count, "dearest first")
+    _say_how_many_more(console, count, "most expensive first")
 
 
 def _say_how_many_more(console: Console, count: int, where: str) -> None:

@@ -97,7 +97,7 @@ def summary(sets: Sequence[SetSoFar], told: Sequence[Forecast]) -> str:
         f"problems took of the {short(tokens)} tokens generated in this epoch)."
     )
     if drawn < in_play:
-        text += f" So far {drawn:,} of {in_play:,} have come in it; the rest would stay."
+        text += f" So far {drawn:,} of {in_play:,} were drawn in it; the rest would stay."
     if back:
         text += f" {back:,} come back, because their set would fall below its floor."
     return text

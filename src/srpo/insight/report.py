@@ -119,7 +119,7 @@ def _disagreements(rows: Sequence[Mapping[str, Any]]) -> list[RenderableType]:
     """The first answers on which two graders disagree, with both verdicts and both reasons."""
     if not rows:
         return []
-    lines: list[RenderableType] = [Text(), Text("Another grader judged otherwise:", style="dim")]
+    lines: list[RenderableType] = [Text(), Text("A second grader disagreed:", style="dim")]
     for row in rows[:SHOWN_DISAGREEMENTS]:
         ours, other = _verdict(row, "verdict", "reason"), _verdict(row, "other", "other_reason")
         answer, gold = short_text(row["answer"]), short_text(row["gold"])

@@ -197,7 +197,7 @@ def devices_needed(config: Config, shape: ModelShape, device_gib: float) -> Devi
 def read_rates(root: Path, shape: ModelShape) -> Rates:
     """The rates that a run of the same model measured, over all of its steps.
 
-    Raises `RunDirectoryError` if `root` is no run directory, `ConfigError` if its model has
+    Raises `RunDirectoryError` if `root` is not a run directory, `ConfigError` if its model has
     another number of weights, or if it has no step that trained on something.
     """
     run = RunDirectory.open(root)

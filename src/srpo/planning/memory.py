@@ -282,7 +282,7 @@ def fitting_tokens(config: Config, shape: ModelShape, memory_bytes: int) -> int:
         ("a smaller every_stage.max_completion_tokens", True),
     )
     raise ConfigError(
-        f"this needs {_told(needed)}, and there are {_told(memory_bytes)}: try "
+        f"this needs {_told(needed)}, but only {_told(memory_bytes)} are available: try "
         + ", ".join(name for name, is_open in savings if is_open)
     )
 

@@ -245,7 +245,7 @@ def _parquet_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
                     yield number, row
     except (pa.ArrowException, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise ProblemFileError(f"{path} is no readable Parquet file: {reason}") from error
+        raise ProblemFileError(f"{path} is not a readable Parquet file: {reason}") from error
 
 
 # -- rows ----------------------------------------------------------------------------------

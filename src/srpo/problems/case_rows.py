@@ -46,7 +46,7 @@ def parse_tests(value: object) -> tuple[CodeCase, ...]:
         try:
             value = json.loads(value, object_pairs_hook=unique_names) if value.strip() else []
         except (ValueError, RecursionError) as error:
-            raise BadRowError(f"field 'tests' is a text that is not JSON ({error})") from error
+            raise BadRowError(f"field 'tests' is a string that is not JSON ({error})") from error
     if isinstance(value, Mapping):
         cases = _of_kind(value)
     elif isinstance(value, list):
@@ -163,7 +163,7 @@ def _stdio(case: Mapping[str, Any], stdin: str, stdout: str, place: str) -> Stdi
     checker = case.get("checker")
     if checker is None:
         return StdioCase(given, expected)
-    problem = checker_problem(checker) if isinstance(checker, str) else "a checker is a text"
+    problem = checker_problem(checker) if isinstance(checker, str) else "a checker is a string"
     if problem:
         raise BadRowError(f"{place}: {problem}")
     return StdioCase(given, expected, checker)
@@ -172,12 +172,12 @@ def _stdio(case: Mapping[str, Any], stdin: str, stdout: str, place: str) -> Stdi
 def _assert(case: Mapping[str, Any], program: object, place: str) -> AssertCase:
     setup, entry_point = case.get("setup") or "", case.get("entry_point") or ""
     if not isinstance(program, str) or not program.strip():
-        raise BadRowError(f"{place} needs a program, a text of Python that asserts something")
+        raise BadRowError(f"{place} needs a program: Python code that asserts something")
     if not isinstance(setup, str):
-        raise BadRowError(f"{place} has a setup that is {kind_of(setup)}; it must be a text")
+        raise BadRowError(f"{place} has a setup that is {kind_of(setup)}; it must be a string")
     for name, text in (("program", program), ("setup", whole_setup(setup))):
         if reason := python_problem(text):
-            raise BadRowError(f"{place} has a {name} that is no Python: {reason}")
+            raise BadRowError(f"{place} has a {name} that is not Python: {reason}")
     if entry_point and not _is_name(entry_point):
         raise BadRowError(f"{place} names no function: {str(entry_point)[:60]!r}")
     return AssertCase(program, setup, entry_point)

@@ -83,7 +83,7 @@ def _tests(value: object, field: str) -> list[Any]:
         try:
             value = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise BadRowError(f"field {field!r} is no JSON ({str(error)[:100]})") from error
+            raise BadRowError(f"field {field!r} is not JSON ({str(error)[:100]})") from error
     if not isinstance(value, list):
         raise BadRowError(f"field {field!r} is {kind_of(value)}; it must be a list of tests")
     return value
@@ -94,7 +94,7 @@ def _function_name(metadata: object) -> str:
         try:
             metadata = json.loads(metadata)
         except (ValueError, RecursionError) as error:
-            raise BadRowError(f"field 'metadata' is no JSON ({str(error)[:100]})") from error
+            raise BadRowError(f"field 'metadata' is not JSON ({str(error)[:100]})") from error
     if not isinstance(metadata, Mapping):
         return ""
     name = metadata.get("func_name")
@@ -117,4 +117,4 @@ def _case(test: object, function: str, place: str) -> CodeCase:
         args = [json.loads(line) for line in given.split("\n") if line.strip()]
         return FunctionCase(function, tuple(args), json.loads(expected))
     except (ValueError, RecursionError) as error:
-        raise BadRowError(f"{place}: its values are no JSON ({str(error)[:100]})") from error
+        raise BadRowError(f"{place}: its values are not JSON ({str(error)[:100]})") from error

@@ -43,7 +43,9 @@ def use_problem_files(data: dict[str, Any], files: Sequence[Path]) -> list[str]:
         stage["sets"] = {name: weight for name, weight in wanted.items() if name in data["sets"]}
         for name in wanted:
             if name not in data["sets"]:
-                notes.append(f"stage {number}: no {name} problems in the files; goes without")
+                notes.append(
+                    f"stage {number}: no {name} problems in the files; it goes without them"
+                )
         if stage["sets"]:
             stages.append(stage)
         else:

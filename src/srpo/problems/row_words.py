@@ -52,6 +52,6 @@ def kind_of(value: object) -> str:
     >>> kind_of([]), kind_of(None)
     ('a list', 'null')
     """
-    names = {bool: "true or false", int: "a number", float: "a number", str: "a text"}
+    names = {bool: "true or false", int: "a number", float: "a number", str: "a string"}
     names |= {list: "a list", dict: "an object", type(None): "null"}
     return names.get(type(value), f"of type {type(value).__name__}")

@@ -37,7 +37,7 @@ def parse_row(row: bytes | Mapping[str, Any], source: str) -> Problem:
         check_name(name, FIELDS, "field")
     fields = {name: value for name, value in fields.items() if value is not None}
     domain = _domain(fields)
-    statement = _text(fields, "statement", needs="a problem needs a text to solve")
+    statement = _text(fields, "statement", needs="a problem needs a statement to solve")
     scorer = parse_scorer(fields["scorer"]) if "scorer" in fields else None
     # a puzzle with many solutions has a scorer, and no one answer
     needs_answer = domain == "math" and ("answer" in fields or scorer is None)
@@ -104,7 +104,7 @@ def _domain(fields: Mapping[str, Any]) -> Domain:
 def _answer(fields: Mapping[str, Any]) -> str:
     value = fields.get("answer")
     if isinstance(value, float) and not math.isfinite(value):
-        raise BadRowError(f"field 'answer' is {value}; it must be a finite number or a text")
+        raise BadRowError(f"field 'answer' is {value}; it must be a finite number or a string")
     if isinstance(value, int | float) and not isinstance(value, bool):
         fields = {"answer": str(value)}
     return _text(fields, "answer", needs='a math problem needs a gold answer, as "answer": "4"')
@@ -115,7 +115,7 @@ def _text(fields: Mapping[str, Any], name: str, needs: str) -> str:
         raise BadRowError(f"field {name!r} is missing; {needs}")
     value = fields[name]
     if not isinstance(value, str):
-        raise BadRowError(f"field {name!r} is {kind_of(value)}; it must be a text")
+        raise BadRowError(f"field {name!r} is {kind_of(value)}; it must be a string")
     if not value.strip():
         raise BadRowError(f"field {name!r} is blank; {needs}")
     return value
@@ -124,7 +124,7 @@ def _text(fields: Mapping[str, Any], name: str, needs: str) -> str:
 def _optional_text(fields: Mapping[str, Any], name: str) -> str:
     value = fields.get(name, "")
     if isinstance(value, bool) or not isinstance(value, str | int):
-        raise BadRowError(f"field {name!r} is {kind_of(value)}; it must be a text")
+        raise BadRowError(f"field {name!r} is {kind_of(value)}; it must be a string")
     return str(value)
 
 

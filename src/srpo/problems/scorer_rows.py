@@ -44,7 +44,7 @@ def _object(value: object) -> Mapping[str, object]:
         try:
             value = json.loads(value, object_pairs_hook=unique_names)
         except (ValueError, RecursionError) as error:
-            raise BadRowError(f"field 'scorer' is a text that is not JSON ({error})") from error
+            raise BadRowError(f"field 'scorer' is a string that is not JSON ({error})") from error
     if not isinstance(value, Mapping):
         raise BadRowError(f"field 'scorer' is {kind_of(value)}; it must be an object, as {EXAMPLE}")
     return value

@@ -61,9 +61,9 @@ def check_settings(
         for n in names
     ]
     if any(_matches(name, pattern) for name in names for pattern in DRAWING):
-        said.append("completions are drawn in another order now: they will be other ones")
+        said.append("completions are now drawn in another order, so they will differ")
     elif any(_matches(name, pattern) for name in names for pattern in ROUNDING):
-        said.append("the model computes in another order now: last bits may differ")
+        said.append("the model now computes in another order: last bits may differ")
     return said
 
 

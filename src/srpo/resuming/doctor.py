@@ -20,6 +20,7 @@ from srpo.config.files import load_config
 from srpo.errors import RunDirectoryError, SrpoError
 from srpo.history import Ledger
 from srpo.history.schema import VERDICTS
+from srpo.insight.formats import counted
 from srpo.resuming.checkpoints import RunState, checkpoints_of, damage_of, read_state
 from srpo.resuming.lost import lost_history, lost_lines
 from srpo.resuming.resume import has_more
@@ -76,8 +77,8 @@ class Patient:
 def examine(root: Path) -> list[Finding]:
     """Everything that was found, in the order of the files; never empty.
 
-    Raises `RunDirectoryError` if `root` is no run directory, `FaultError` if the ledger cannot be
-    looked at for want of disk space (what a killed process left beside it needs a little).
+    Raises `RunDirectoryError` if `root` is not a run directory, `FaultError` if the ledger cannot
+    be looked at for want of disk space (what a killed process left beside it needs a little).
     """
     run = RunDirectory.open(root)
     found: list[Finding] = []
@@ -110,7 +111,7 @@ def examine(root: Path) -> list[Finding]:
     patient = Patient(run, config, whole[-1] if whole else None, state, rows)
     for look in (_ledger, _rollouts, _lost, _ending):
         found += look(patient)
-    mended = "" if exit_code(found) == 0 else "when what is wrong is mended: "
+    mended = "" if exit_code(found) == 0 else "once what is wrong is mended: "
     return [replace(f, advice=mended + f.advice) if f.goes_on else f for f in found]
 
 
@@ -140,7 +141,7 @@ def _attempts(run: RunDirectory) -> Iterator[Finding]:
         return
     numbers = [attempt.number for attempt in attempts]
     if numbers != list(range(1, len(numbers) + 1)):
-        yield Finding(Grade.WRONG, name, f"attempts {numbers} are not in a row", COPY)
+        yield Finding(Grade.WRONG, name, f"attempts {numbers} are not consecutive", COPY)
     elif attempts:
         last = attempts[-1]
         said = f"{len(attempts)}, the last from step {last.from_step}, {last.started}"
@@ -180,7 +181,7 @@ def _lines(run: RunDirectory, path: Path, rows: Sequence[Row], saved: int) -> It
     elif steps != sorted(steps):
         yield Finding(Grade.WRONG, path.name, "its steps are not in order", COPY)
     elif rows:
-        yield Finding(Grade.FINE, path.name, f"{len(rows)} lines")
+        yield Finding(Grade.FINE, path.name, counted(len(rows), "line"))
     if is_half_written(path):
         yield Finding(Grade.NOTE, path.name, "its last line is half written", RESUME)
 
@@ -194,7 +195,7 @@ def _in_a_row(name: str, steps: list[int], saved: int) -> Iterator[Finding]:
         yield Finding(Grade.WRONG, name, f"steps are missing: {_some(missing, num_missing)}", COPY)
     if twice:
         yield Finding(
-            Grade.WRONG, name, f"steps come more than once: {_some(twice, len(twice))}", COPY
+            Grade.WRONG, name, f"steps appear more than once: {_some(twice, len(twice))}", COPY
         )
     if not missing and not twice:
         yield Finding(Grade.FINE, name, f"steps 1 to {max(steps)}" if steps else "no step yet")
@@ -223,20 +224,24 @@ def _ledger(p: Patient) -> Iterator[Finding]:
             yield Finding(grade, name, f"step {step}: {said}", advice)
     if not wrong:
         groups = sum(count for _, count, _ in steps.values())
-        yield Finding(Grade.FINE, name, f"{groups} groups of {len(steps)} steps, as in the metrics")
+        yield Finding(
+            Grade.FINE,
+            name,
+            f"{counted(groups, 'group')} of {counted(len(steps), 'step')}, as in the metrics",
+        )
 
 
 def _ledger_against(row: Row | None, known: tuple[int, int, tuple[int, ...]] | None) -> str:
     """How a step of the ledger differs from its line of metrics; empty if it does not."""
     if known is None:
-        return "in the metrics, and not in the ledger"
+        return "in the metrics, but not in the ledger"
     if row is None:
-        return "in the ledger, and not in the metrics"
+        return "in the ledger, but not in the metrics"
     epoch, groups, verdicts = known
     if (epoch, groups) != (row["epoch"], row["all/groups"]):
         return f"{groups} groups of epoch {epoch}; metrics: {row['all/groups']} of {row['epoch']}"
     counts = tuple(row.get(f"verdict/{name}_count") for name in VERDICTS)
-    return "" if verdicts == counts else "other verdicts than in the metrics"
+    return "" if verdicts == counts else "its verdicts differ from those in the metrics"
 
 
 def _rollouts(p: Patient) -> Iterator[Finding]:
@@ -245,7 +250,7 @@ def _rollouts(p: Patient) -> Iterator[Finding]:
         paths = [path for epoch in p.run.rollouts.iterdir() for path in epoch.glob("*.jsonl")]
     except OSError as error:
         said = f"cannot be read: {error.strerror}"
-        yield Finding(Grade.WRONG, "rollouts", said, "see that it may be read, or " + COPY)
+        yield Finding(Grade.WRONG, "rollouts", said, "make it readable, or " + COPY)
         return
     files = {step: path for path in paths if (step := step_of(path)) is not None}
     wrong = 0
@@ -257,7 +262,7 @@ def _rollouts(p: Patient) -> Iterator[Finding]:
             advice = RESUME if grade is Grade.NOTE else COPY
             yield Finding(grade, "rollouts", f"step {step}: {said}", advice)
     if not wrong:
-        yield Finding(Grade.FINE, "rollouts", f"{len(files)} steps, as in the metrics")
+        yield Finding(Grade.FINE, "rollouts", f"{counted(len(files), 'step')}, as in the metrics")
 
 
 def _rollouts_against(
@@ -267,9 +272,9 @@ def _rollouts_against(
     path: Path | None,
 ) -> str:
     if path is None:
-        return "in the metrics, and no file of rollouts"
+        return "in the metrics, but without a file of rollouts"
     if row is None:
-        return "a file of rollouts, and not in the metrics"
+        return "a file of rollouts, but not in the metrics"
     if path != run.rollouts_of(step, int(row["epoch"] or 0)):
         return (
             f"its rollouts are in {path.parent.name}; by the metrics it is of epoch {row['epoch']}"
@@ -281,7 +286,7 @@ def _rollouts_against(
         return "its rollouts cannot be read"
     expected = {name: row.get(f"verdict/{name}_count") or 0 for name in VERDICTS}
     same = all(counts[name] == count for name, count in expected.items())
-    return "" if same else "other verdicts than in the metrics"
+    return "" if same else "its verdicts differ from those in the metrics"
 
 
 def _lost(p: Patient) -> Iterator[Finding]:

@@ -52,7 +52,7 @@ def check_none_lost(run: RunDirectory, attempts: Sequence[Attempt]) -> None:
     done = max((int(row["step"] or 0) for row in run.read_metrics()), default=0)
     if run.checkpoints.exists() and isinstance(every, int) and 0 < every < done:
         raise RunDirectoryError(
-            f"{run.checkpoints}: empty, though the run came to step {done}; put back a copy, or "
+            f"{run.checkpoints}: empty, though the run reached step {done}; put back a copy, or "
             "remove the folder to begin at step 0"
         )
 

@@ -266,7 +266,7 @@ def before_verifying(
     if truncated:
         return CodeFinding(Verdict.TRUNCATED, note="reached the longest completion allowed")
     if not completion.well_formed:
-        note = "the thinking tags are not once each and in order"
+        note = "the thinking tags do not stand once each and in order"
         return CodeFinding(Verdict.BAD_FORMAT, note=note)
     if thinking_required and not completion.has_tags:
         return CodeFinding(Verdict.BAD_FORMAT, note="the thinking tags are missing")

@@ -59,7 +59,7 @@ def count_skipped(s: Session, groups: Sequence[Group], *, of_updates: int, made:
     path = s.run.write_fault(step, list({id(group): group for group in groups}.values()))
     s.tell(
         "not_finite",
-        f"step {step}: {of_updates - made} of {of_updates} updates skipped, a loss, gradient or "
+        f"step {step}: {of_updates - made} of {of_updates} updates skipped: a loss, gradient or "
         f"logprob was not finite; the rollouts are in {path.relative_to(s.run.root)}",
     )
 

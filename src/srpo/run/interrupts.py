@@ -77,6 +77,6 @@ class Interrupts:
         self.caught = signal.Signals(number)
         what = "giving up the rollouts in hand" if self._drawing else "finishing this step"
         with suppress(RuntimeError):  # it came in the middle of another line: that one is said
-            self._said(f"{self.caught.name}: {what}, then saving; once more to stop now")
+            self._said(f"{self.caught.name}: {what}, then saving; press again to stop immediately")
         if self._drawing:
             raise DrawingStopped

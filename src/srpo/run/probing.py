@@ -106,8 +106,8 @@ def findings(
     warned = [text for each in probed for text in _warnings(each, stops, opens_thinking)]
     if probed and not any(group.has_signal for each in probed for group in each.groups):
         raise ConfigError(
-            f"{_refusal(probed)}; {' '.join(warned) or 'more or other problems may help.'} "
-            "To train all the same: --set probe.problems=0"
+            f"{_refusal(probed)}; {' '.join(warned) or 'more problems, or other ones, may help.'} "
+            "To train anyway: --set probe.problems=0"
         )
     yield from warned
 
@@ -136,8 +136,8 @@ def _refusal(probed: Sequence[Probed]) -> str:
     rollouts = sum(len(group.rollouts) for group in groups)
     counts = [f"{count} {name}" for name, count in count_verdicts(groups).items() if count]
     return (
-        f"probe: nothing can be learned here: in none of {len(groups)} groups does a reward "
-        f"differ ({rollouts} rollouts: {', '.join(counts)})"
+        f"probe: nothing can be learned here: rewards differ in none of "
+        f"{counted(len(groups), 'group')} ({counted(rollouts, 'rollout')}: {', '.join(counts)})"
     )
 
 

@@ -247,6 +247,6 @@ def _keep_apart(
     if not moved:
         return []
     return [
-        f"{len(moved)} problems are held out by one set and part of another; they stay held out, "
-        "and are taken from the rest"
+        f"{counted(len(moved), 'problem')} held out by one set and part of another: held out of "
+        "both"
     ]

@@ -104,19 +104,19 @@ def _end_epoch(s: Session, selection: Selection) -> list[Resampled]:
 
 def _summary(decisions: Sequence[Resampled], num_kept: int) -> str:
     counts = Counter(decided.decision for decided in decisions)
-    parts = [f"{counts[Decision.DROP_ALL_CORRECT]} solved by every rollout are dropped"]
+    parts = [f"dropped {counts[Decision.DROP_ALL_CORRECT]} that every rollout solved"]
     resting = counts[Decision.REST_ALL_CORRECT], counts[Decision.REST_ALL_WRONG]
     if any(resting) or counts[Decision.REVIVE_RESTED]:
         parts = [
-            f"{resting[0]} solved and {resting[1]} unsolved ones rest",
-            f"{counts[Decision.REVIVE_RESTED]} come back rested",
+            f"resting: {resting[0]} solved and {resting[1]} unsolved",
+            f"back from rest: {counts[Decision.REVIVE_RESTED]}",
         ]
     easy = counts[Decision.TO_EASY_POOL], counts[Decision.KEEP_EASY]
     back = counts[Decision.FROM_EASY_POOL]
     if any(easy) or back:
-        parts = [f"{easy[0]} go to the easy pool, {back} come back from it, {sum(easy)} are in it"]
+        parts = [f"{easy[0]} to the easy pool, {back} back from it, {sum(easy)} in it"]
     stay = (
-        f"{counts[Decision.KEEP_MIXED]} mixed and {counts[Decision.KEEP_ALL_WRONG]} unsolved stay"
+        f"{counts[Decision.KEEP_MIXED]} mixed and {counts[Decision.KEEP_ALL_WRONG]} unsolved kept"
     )
     return "; ".join([*parts, stay, f"{num_kept} in play"])
 

@@ -19,6 +19,7 @@ from srpo.drafts import DraftStore
 from srpo.engines import Engine, ModelOpener
 from srpo.errors import ConfigError, RunDirectoryError
 from srpo.history import Ledger, check_same_problems
+from srpo.insight.formats import counted
 from srpo.prefixes import OwnAnswers
 from srpo.prompts import Prompter
 from srpo.resuming.checkpoints import RunState
@@ -142,7 +143,7 @@ class Session:
             found = sum(len(row["disagreements"]) for row in rows)
             self.tell(
                 "second_opinion",
-                f"another grader checked {asked} math answers and disagreed on {found}"
+                f"a second grader checked {counted(asked, 'math answer')} and disagreed on {found}"
                 + (f"; both reasons are in {self.run.opinions}" if found else ""),
             )
 

@@ -55,7 +55,7 @@ def find_model(name: str) -> str:
         hub_name = _meant_of_hub(name)
         if hub_name:
             raise ModelError(
-                f"--model {name}: no such folder; if a model of the hub is meant, write {hub_name}"
+                f"--model {name}: no such folder; if you mean a model on the hub, write {hub_name}"
             )
         path = name.startswith((".", "/", "~")) or name.count("/") > 1  # OWNER/NAME is of the hub
         if path or folder.suffix in FILE_TYPES:
@@ -92,7 +92,7 @@ def _ask_hub(name: str) -> None:
         HfApi().model_info(name, timeout=HUB_TIMEOUT_S)
     except RepositoryNotFoundError:
         raise ModelError(
-            f"{begin} the hub has no model of this name, or only for those who may: hf auth login"
+            f"{begin} the hub has no model of this name, or it is gated or private: hf auth login"
         ) from None
     except Exception as error:  # noqa: BLE001 - of whichever library speaks to the hub
         raise ModelError(

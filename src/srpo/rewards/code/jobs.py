@@ -76,7 +76,7 @@ class CodeJob:
         """The verdict that a result of this job comes to."""
         outputs = result.outputs
         if result.infra_error or len(outputs) != len(self.cases):
-            note = result.infra_error or "the sandbox ran another number of cases"
+            note = result.infra_error or "the sandbox ran a different number of cases"
             return CodeFinding(Verdict.INFRA_ERROR, note=_one_line(note))
         places = zip(range(len(outputs)), self.order, outputs, strict=True)
         run = {i: (out, self._passes(at, out)) for at, i, out in places if out.status != "not_run"}

@@ -135,7 +135,7 @@ class Judge:
         completion = cut(row)
         if bare and finding.verdict is Verdict.WRONG and _is_prose(completion.answer, result):
             finding = CodeFinding(
-                Verdict.NO_ANSWER, note="the text is neither a program nor has one"
+                Verdict.NO_ANSWER, note="the text neither is a program nor contains one"
             )
         judged = _judged(row, completion, finding, None, bare=bare)
         return replace(judged, seconds=result.seconds)

@@ -126,9 +126,9 @@ def _id(fields: Mapping[str, Any], number: int) -> Json:
     if id is None:
         return number
     if isinstance(id, bool) or not isinstance(id, str | int | float):
-        raise BadRowError(f"field 'id' is {kind_of(id)}; it must be a text or a number")
+        raise BadRowError(f"field 'id' is {kind_of(id)}; it must be a string or a number")
     if isinstance(id, float) and not math.isfinite(id):
-        raise BadRowError(f"field 'id' is {id}; it must be a text or a finite number")
+        raise BadRowError(f"field 'id' is {id}; it must be a string or a finite number")
     if isinstance(id, str) and len(id) > _MAX_ID_CHARS:
         raise BadRowError(f"field 'id' has {len(id)} characters; at most {_MAX_ID_CHARS}")
     return id
@@ -167,18 +167,18 @@ def _check_optional(fields: Mapping[str, Any]) -> None:
 def _text(fields: Mapping[str, Any], name: str) -> str:
     value = fields[name]
     if not isinstance(value, str):
-        raise BadRowError(f"field {name!r} is {kind_of(value)}; it must be a text")
+        raise BadRowError(f"field {name!r} is {kind_of(value)}; it must be a string")
     return value
 
 
 def _answer(value: Any) -> str:
     """A number as answer becomes its text, as in problem files."""
     if isinstance(value, float) and not math.isfinite(value):
-        raise BadRowError(f"field 'answer' is {value}; it must be a finite number or a text")
+        raise BadRowError(f"field 'answer' is {value}; it must be a finite number or a string")
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
     if not isinstance(value, str):
-        raise BadRowError(f"field 'answer' is {kind_of(value)}; it must be a text or a number")
+        raise BadRowError(f"field 'answer' is {kind_of(value)}; it must be a string or a number")
     _check_characters(value, "answer")
     return value
 

@@ -81,9 +81,9 @@ class LocalSandbox:
             self._refused[strength] = f"a rehearsal found holes: {holes}"
         reasons = "; ".join(f"{name}: {why}" for name, why in self._refused.items())
         raise SandboxError(
-            f"untrusted programs cannot be fenced in here ({reasons}); run on Linux with user "
+            f"untrusted programs cannot be isolated here ({reasons}); run on Linux with user "
             "namespaces, Landlock or seccomp, or set verifier.allow_unsafe = true to run them as "
-            "you, with all that you may do"
+            "you, with all your permissions"
         )
 
     def _candidates(self) -> tuple[Strength, ...]:
@@ -141,7 +141,7 @@ class LocalSandbox:
             text += ", without Landlock as a second fence for files"
         if self._refused:
             missing = "; ".join(f"{name} ({why})" for name, why in self._refused.items())
-            text += f". Not to be had here: {missing}"
+            text += f". Not available here: {missing}"
         return text + "."
 
     def pids(self) -> list[int]:

@@ -187,8 +187,8 @@ class RemoteSandbox:
 
     def _cut_text(self) -> str:
         return (
-            f"the service told of {self._whole_bytes >> 10} KiB of output or more, which it is "
-            "known to cut without a word; use a sandbox on this machine for such programs"
+            f"the service reported {self._whole_bytes >> 10} KiB of output or more, which it is "
+            "known to cut silently; use a sandbox on this machine for such programs"
         )
 
     def _run_process(
