@@ -10,8 +10,8 @@ from pathlib import Path
 from srpo.config import Config, SetConfig
 from srpo.embedded.world import generate
 from srpo.errors import ConfigError
-from srpo.prefixes import longest_prefix
 from srpo.insight.formats import counted
+from srpo.prefixes import longest_prefix
 from srpo.problems import hold_out, read_problems
 from srpo.prompts import Prompter
 from srpo.rewards.math.answers import gold_problem
