@@ -7,7 +7,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from srpo.history import Ledger, check_same_problems
 from srpo.insight.formats import counted
 from srpo.prefixes import OwnAnswers
 from srpo.prompts import Prompter
-from srpo.resuming.checkpoints import RunState
+from srpo.resuming.checkpoints import RunState, checkpoints_of
 from srpo.rewards import Grader
 from srpo.rewards.math.second_opinion import second_opinions
 from srpo.rewards.opinion_sample import opinion_row, questions
@@ -164,12 +164,10 @@ def open_session(
 
     That programs can be isolated is checked before as well, if there are any to run.
     """
-    grader = Grader(config.verifier)
-    try:
-        return _open_session(config, make_run, root, watcher, open_model, grader)
-    except BaseException:
-        grader.close()
-        raise
+    with ExitStack() as opened:
+        session = _open_session(config, make_run, root, watcher, open_model, opened)
+        opened.pop_all()  # from here on the session closes them
+        return session
 
 
 def _open_session(
@@ -178,8 +176,11 @@ def _open_session(
     root: Path,
     watcher: Watcher,
     open_model: ModelOpener,
-    grader: Grader,
+    opened: ExitStack,
 ) -> Session:
+    """`opened` closes what was opened, if something goes wrong later."""
+    grader = Grader(config.verifier)
+    opened.callback(grader.close)
     is_new = not RunDirectory(root).config.exists()
     if is_new:
         check_rates(config)
@@ -197,29 +198,21 @@ def _open_session(
     model = open_model(config, RunDirectory(root).checkpoints)
     prompter = Prompter(model.tokenizer, config.prompt, model.stop_ids, model.pad_ids)
     check_prompts(config, sets, prompter, model.context_tokens if is_new else None)
-    # one more than is kept, while the newest is being written
-    check_space(root, model.checkpoint_bytes * (config.checkpoint.keep_last + 1))
+    check_space(root, model.checkpoint_bytes * _checkpoints_to_come(config, RunDirectory(root)))
     facts: dict[str, object] = {"problems": sets.digests(), **model.facts}
     if is_new:
         facts["probe"] = _probe(config, sets, prompter, model.engine, grader, watcher)
+    reference = _open_reference(config, root, open_model)
     run = make_run(_environment(facts))
     if history is not None:
         run.write_history(history)
-    ledger = Ledger(run.ledger, commit=partial(run.disk.commit, run.ledger))
+    ledger = opened.enter_context(Ledger(run.ledger, commit=partial(run.disk.commit, run.ledger)))
     for name, problems in sets.train.items():
         ledger.add_problems(name, problems)
     session = Session(
         config, run, sets, model.tokenizer, prompter, model.engine, grader, ledger, watcher,
-        model.facts,
+        model.facts, reference=reference, drafts=DraftStore() if config.reuse.drafts else None,
     )  # fmt: skip
-    if config.reuse.drafts:
-        session.drafts = DraftStore()
-    if config.loss.kl_weight:
-        # it draws nothing, so it needs no sampler beside its weights
-        own = config.model_copy(
-            update={"model": config.model.model_copy(update={"sampler": "own"})}
-        )
-        session.reference = open_model(own, RunDirectory(root).checkpoints).engine
     probe_notes = run.read_environment().get("probe", {}).get("said", ())
     session.opening = [
         *(("problems", note) for note in sets.notes),
@@ -228,6 +221,21 @@ def _open_session(
         *([("sandbox", isolation)] if isolation else []),
     ]
     return session
+
+
+def _checkpoints_to_come(config: Config, run: RunDirectory) -> int:
+    """How many more of them the disk must hold: one beyond those kept, while it is written."""
+    keep = config.checkpoint.keep_last
+    return keep + 1 - min(keep, len(checkpoints_of(run)))
+
+
+def _open_reference(config: Config, root: Path, open_model: ModelOpener) -> Engine | None:
+    """The first weights once more, for the KL term; None if the loss has none."""
+    if not config.loss.kl_weight:
+        return None
+    # it draws nothing, so it needs no sampler beside its weights
+    own = config.model_copy(update={"model": config.model.model_copy(update={"sampler": "own"})})
+    return open_model(own, RunDirectory(root).checkpoints).engine
 
 
 def _probe(
