@@ -82,7 +82,12 @@ def _evaluate(s: Session, split: Split) -> None:
     def draw(some: Sequence[Problem]) -> list[Group]:
         with s.while_drawing():
             return sample_groups(
-                s.engine, s.prompter, some, how.samples, sampling, policy_version=s.state.step
+                s.engine,
+                s.prompter,
+                some,
+                how.samples,
+                sampling,
+                policy_version=s.state.policy_version,
             )
 
     evaluation = evaluate(
