@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from srpo.insight.formats import counted
 
@@ -81,11 +82,23 @@ def crosses(before: int, now: int, every: int) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class StageEnd:
+    """What a stage ended by.
+
+    >>> StageEnd("idle", "nothing could be learned in 3 whole epochs").by
+    'idle'
+    """
+
+    by: Literal["steps", "epochs", "plateau", "idle"]
+    reason: str  # the end of a sentence
+
+
+@dataclass(frozen=True, slots=True)
 class Switch:
     """What ends a stage; the first that comes. None: never.
 
-    >>> Switch(steps=25, epochs=None, plateau_steps=None, idle_epochs=3).reason(Progress(steps=25))
-    'its 25 steps are done'
+    >>> Switch(steps=25, epochs=None, plateau_steps=None, idle_epochs=3).end(Progress(steps=25))
+    StageEnd(by='steps', reason='its 25 steps are done')
     """
 
     steps: int | None
@@ -93,21 +106,19 @@ class Switch:
     plateau_steps: int | None
     idle_epochs: int
 
-    def reason(self, progress: Progress) -> str | None:
-        """Why the stage is over, as the end of a sentence; None while it goes on."""
+    def end(self, progress: Progress) -> StageEnd | None:
+        """What the stage is over by; None while it goes on."""
         if self.steps is not None and progress.steps >= self.steps:
-            return _done(self.steps, "step")
+            return StageEnd("steps", _done(self.steps, "step"))
         if self.epochs is not None and progress.epochs >= self.epochs:
-            return _done(self.epochs, "epoch")
+            return StageEnd("epochs", _done(self.epochs, "epoch"))
         if self.plateau_steps is not None and progress.steps_since_best >= self.plateau_steps:
-            return f"the smoothed reward has not risen for {counted(self.plateau_steps, 'step')}"
-        if self.exhausted(progress):
-            return f"nothing could be learned in {counted(progress.idle_epochs, 'whole epoch')}"
+            flat = f"the smoothed reward has not risen for {counted(self.plateau_steps, 'step')}"
+            return StageEnd("plateau", flat)
+        if progress.idle_epochs >= self.idle_epochs:
+            idle = f"nothing could be learned in {counted(progress.idle_epochs, 'whole epoch')}"
+            return StageEnd("idle", idle)
         return None
-
-    def exhausted(self, progress: Progress) -> bool:
-        """Whether so many whole epochs in a row gave no signal that the stage is given up."""
-        return progress.idle_epochs >= self.idle_epochs
 
 
 def _done(count: int, noun: str) -> str:

@@ -16,10 +16,10 @@ from srpo.config import Algorithm, Config
 from srpo.config.files import DEMO, Setting, check_preset_applied, dump, load_config
 from srpo.engines import ModelOpener
 from srpo.errors import FaultError, RunDirectoryError, SrpoError
-from srpo.resuming.checkpoints import remove_old, write_checkpoint
+from srpo.resuming.checkpoints import RunState, remove_old, write_checkpoint
 from srpo.resuming.resume import first_attempt, look_at, open_resumed, switch_of
-from srpo.run.figures import Evaluation, evaluation_from
-from srpo.run.finish import write_report
+from srpo.run.figures import Evaluation
+from srpo.run.finish import before_and_after, write_report
 from srpo.run.health import DriftedError, raise_skipped, too_many_skipped
 from srpo.run.held_out import (
     evaluate_along_the_way,
@@ -35,7 +35,7 @@ from srpo.run.watcher import Silent, StagePlan, Watcher
 from srpo.rundir import RunDirectory, claim_next
 from srpo.rundir.disk import Disk
 from srpo.rundir.lock import held
-from srpo.schedule import Progress, share_spent
+from srpo.schedule import Progress, StageEnd
 from srpo.selection import Selection
 
 TITLES: Mapping[Algorithm, str] = {
@@ -107,7 +107,7 @@ def train(
             found = look_at(run, settings)
             if found.over:
                 watcher.note(f"{run.root}: this run is over. {found.state.ending}")
-                return _result(run, found.state.ending, found.checkpoint, interrupts)
+                return _result(run, found.config, found.state, found.checkpoint, interrupts)
             with _saying_how_to_go_on(run.root, FaultError):
                 session = open_resumed(found, watcher, open_model)
         else:
@@ -187,7 +187,7 @@ def _run(s: Session, interrupts: Interrupts) -> Run:
         write_report(s.run, s.config, s.state, s.ledger)
         _record_events(s)
     folder = _save(s)
-    return _result(s.run, ending, folder, interrupts)
+    return _result(s.run, s.config, s.state, folder, interrupts)
 
 
 def _train_and_evaluate(s: Session, interrupts: Interrupts) -> str:
@@ -207,24 +207,30 @@ def _train_and_evaluate(s: Session, interrupts: Interrupts) -> str:
     return ending
 
 
-def _result(run: RunDirectory, ending: str, checkpoint: Path | None, interrupts: Interrupts) -> Run:
+def _result(
+    run: RunDirectory,
+    config: Config,
+    state: RunState,
+    checkpoint: Path | None,
+    interrupts: Interrupts,
+) -> Run:
     assert checkpoint is not None  # one is written whenever a run ends or is interrupted
-    tests = [e for e in map(evaluation_from, run.read_evaluations()) if e.split == "test"]
-    finished = bool(ending)
+    before, after = before_and_after(run, config, state)
+    finished = bool(state.ending)
     return Run(
         directory=run.root,
         checkpoint=checkpoint,
-        ending=ending,
+        ending=state.ending,
         finished=finished,
         exit_code=0 if finished else interrupts.exit_code,
-        before=tests[0] if tests and tests[0].step == 0 else None,
-        after=tests[-1] if tests and finished else None,
+        before=before,
+        after=after,
     )
 
 
 def _train_stages(s: Session, interrupts: Interrupts) -> str:
     """The method. Returns the sentence that the run ends with; empty if it was interrupted."""
-    state = s.state
+    state, end = s.state, None
     for number, stage in enumerate(s.config.stage, start=1):
         if number < state.stage:
             continue
@@ -232,7 +238,7 @@ def _train_stages(s: Session, interrupts: Interrupts) -> str:
             return ending
         selection = _open_stage(s, number)
         switch = switch_of(stage, s.config)
-        while (reason := switch.reason(state.progress)) is None:
+        while (end := switch.end(state.progress)) is None:
             s.begin_step()
             seconds: dict[str, float] = {}
             groups = roll_out(s, stage, selection, seconds)
@@ -251,10 +257,10 @@ def _train_stages(s: Session, interrupts: Interrupts) -> str:
                 return ""
             if ending := _budget_spent(s):
                 return ending
-        s.tell("stage", f"stage {number} ({stage.name}) ends: {reason}{_shortage(selection)}")
+        s.tell("stage", f"stage {number} ({stage.name}) ends: {end.reason}{_shortage(selection)}")
         _record_events(s)  # of its last step, not of the next stage's
         _leave_stage(s, selection)
-    return _ending(s, exhausted=switch.exhausted(state.progress))
+    return _ending(s, end)
 
 
 def _open_stage(s: Session, number: int) -> Selection:
@@ -298,8 +304,8 @@ def _shortage(selection: Selection) -> str:
     return f"; refills ran out, and {count} places in all had no mixed group" if count else ""
 
 
-def _ending(s: Session, *, exhausted: bool) -> str:
-    if exhausted:
+def _ending(s: Session, last_stage: StageEnd | None) -> str:
+    if last_stage is not None and last_stage.by == "idle":
         how = s.config.selection
         passes = how.rule in ("uniform", "resampling", "spaced")
         so = (
@@ -316,7 +322,7 @@ def _ending(s: Session, *, exhausted: bool) -> str:
 
 def _budget_spent(s: Session) -> str:
     """The sentence that the run ends with if all of its budget is spent; else empty."""
-    if (share_spent(s.budget_accounts) or 0.0) < 1.0:
+    if not s.state.budget_is_spent(s.config.budget):
         return ""
     names = ("rollouts", "generated tokens")
     accounts = zip(s.budget_accounts, names, strict=True)

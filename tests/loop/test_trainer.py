@@ -30,6 +30,18 @@ def test_a_run_without_any_signal_ends_with_a_sentence(tmp_path: Path, answers: 
     assert sum("no group had a signal" in note for note in notes.notes) == len(notes.steps)
 
 
+def test_a_run_that_made_all_of_its_steps_is_complete_though_nothing_was_learned(
+    tmp_path: Path,
+) -> None:
+    # of all-wrong answers 2 steps make an epoch, and after 3 idle ones the stage would be given up
+    stage = {"epochs": None, "steps": 6}
+    notes = Notes()
+    run = train(config_of(tmp_path, stage=stage), watcher=notes, out=tmp_path / "r",
+                open_model=opener([WRONG]))  # fmt: skip
+    assert "stage 1 (only) ends: its 6 steps are done" in notes.notes
+    assert run.ending.startswith("The run is complete: every stage reached its declared end.")
+
+
 def test_what_is_to_be_said_of_a_model_is_said_once_as_the_run_begins(tmp_path: Path) -> None:
     def open_model(config: Config, folder: Path) -> OpenModel:
         return replace(opener([RIGHT])(config, folder), notes=("slower",))

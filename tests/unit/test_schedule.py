@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from srpo.schedule import Progress, Switch
+from srpo.schedule import Progress, StageEnd, Switch
 
 NEVER = Switch(steps=None, epochs=None, plateau_steps=None, idle_epochs=3)
 
@@ -52,38 +52,36 @@ def test_an_epoch_is_idle_if_none_of_its_steps_had_a_signal() -> None:
 
 def test_a_stage_ends_after_its_steps() -> None:
     switch = Switch(steps=25, epochs=None, plateau_steps=None, idle_epochs=3)
-    assert switch.reason(Progress(steps=24)) is None
-    assert switch.reason(Progress(steps=25)) == "its 25 steps are done"
+    assert switch.end(Progress(steps=24)) is None
+    assert switch.end(Progress(steps=25)) == StageEnd("steps", "its 25 steps are done")
 
 
 def test_a_stage_ends_after_its_epochs() -> None:
     switch = Switch(steps=None, epochs=2, plateau_steps=None, idle_epochs=3)
-    assert switch.reason(Progress(epochs=1, steps=1000)) is None
-    assert switch.reason(Progress(epochs=2)) == "its 2 epochs are done"
-    assert replace(switch, epochs=1).reason(Progress(epochs=1)) == "its epoch is done"
+    assert switch.end(Progress(epochs=1, steps=1000)) is None
+    assert switch.end(Progress(epochs=2)) == StageEnd("epochs", "its 2 epochs are done")
+    once = replace(switch, epochs=1)
+    assert once.end(Progress(epochs=1)) == StageEnd("epochs", "its epoch is done")
 
 
 def test_a_stage_ends_when_the_reward_has_stopped_rising() -> None:
     switch = Switch(steps=100, epochs=None, plateau_steps=3, idle_epochs=3)
-    assert switch.reason(after([0.1, 0.2, 0.1, 0.1])) is None  # 0.11 was the best; two steps ago
-    assert (
-        switch.reason(after([0.2, 0.1, 0.1, 0.1]))
-        == "the smoothed reward has not risen for 3 steps"
-    )
+    assert switch.end(after([0.1, 0.2, 0.1, 0.1])) is None  # 0.11 was the best; two steps ago
+    flat = StageEnd("plateau", "the smoothed reward has not risen for 3 steps")
+    assert switch.end(after([0.2, 0.1, 0.1, 0.1])) == flat
 
 
 def test_a_stage_is_given_up_after_idle_epochs() -> None:
-    assert NEVER.reason(Progress(idle_epochs=2)) is None
-    assert NEVER.reason(Progress(idle_epochs=4)) == "nothing could be learned in 4 whole epochs"
-    assert NEVER.exhausted(Progress(idle_epochs=3))
-    assert not NEVER.exhausted(Progress(idle_epochs=2))
+    assert NEVER.end(Progress(idle_epochs=2)) is None
+    idle = StageEnd("idle", "nothing could be learned in 3 whole epochs")
+    assert NEVER.end(Progress(idle_epochs=3)) == idle
 
 
 def test_the_first_reason_wins_and_none_means_never() -> None:
     switch = Switch(steps=5, epochs=5, plateau_steps=5, idle_epochs=5)
     everything = Progress(steps=5, epochs=5, steps_since_best=5, idle_epochs=5)
-    assert switch.reason(everything) == "its 5 steps are done"
-    assert NEVER.reason(Progress(steps=10**6, epochs=10**6, steps_since_best=10**6)) is None
+    assert switch.end(everything) == StageEnd("steps", "its 5 steps are done")
+    assert NEVER.end(Progress(steps=10**6, epochs=10**6, steps_since_best=10**6)) is None
 
 
 def test_progress_can_be_saved_as_plain_values() -> None:

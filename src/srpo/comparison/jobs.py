@@ -13,6 +13,7 @@ from srpo.config.files import load_config
 from srpo.errors import ConfigError, RunDirectoryError
 from srpo.resuming.checkpoints import newest_state
 from srpo.rundir import RunDirectory
+from srpo.schedule import share_spent
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +126,12 @@ def share_done(job: Job) -> float:
     rows = RunDirectory(job.folder).read_metrics()
     if not rows:
         return 0.0
-    budget = job.config.budget
-    spent = (
-        (rows[-1]["rollouts/total"] or 0, budget.rollouts),
-        (rows[-1]["tokens/total"] or 0, budget.tokens),
+    last, budget = rows[-1], job.config.budget
+    accounts = (
+        (budget.rollouts, int(last["rollouts/total"] or 0)),
+        (budget.tokens, int(last["tokens/total"] or 0)),
     )
-    return min(1.0, *(done / limit for done, limit in spent if limit))
+    return min(1.0, share_spent(accounts) or 0.0)
 
 
 def _config_of(job: Job) -> Config:

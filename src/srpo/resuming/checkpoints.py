@@ -21,7 +21,7 @@ from srpo.engines import Engine
 from srpo.errors import RunDirectoryError
 from srpo.rundir import RunDirectory, step_of
 from srpo.rundir.disk import Disk
-from srpo.schedule import Progress
+from srpo.schedule import Progress, share_spent
 
 SCHEMA = 2
 STATE_FILE = "trainer.json"
@@ -58,6 +58,11 @@ class RunState:
     def accounts(self, budget: BudgetConfig) -> list[tuple[int, int]]:
         """(limit, spent) of rollouts and of generated tokens; limit 0: not counted."""
         return [(budget.rollouts, self.total_rollouts), (budget.tokens, self.total_tokens)]
+
+    def budget_is_spent(self, budget: BudgetConfig) -> bool:
+        """Whether all that a budget counts is spent; False if it counts nothing."""
+        share = share_spent(self.accounts(budget))
+        return share is not None and share >= 1.0
 
 
 def write_checkpoint(

@@ -29,7 +29,7 @@ from srpo.rundir.attempts import (
     record_attempt,
     set_aside_after,
 )
-from srpo.schedule import Switch, share_spent
+from srpo.schedule import Switch
 from srpo.types import Json
 
 
@@ -145,11 +145,10 @@ def switch_of(stage: StageConfig, config: Config) -> Switch:
 
 def has_more(config: Config, state: RunState) -> bool:
     """Whether a run that had ended is to go on, by what its config says now."""
-    spent = share_spent(state.accounts(config.budget))
-    if state.stage < len(config.stage):
-        return (spent or 0.0) < 1.0
-    ended = switch_of(config.stage[-1], config).reason(state.progress)
-    return ended is None and (spent or 0.0) < 1.0
+    if state.budget_is_spent(config.budget):
+        return False
+    in_last = state.stage == len(config.stage)
+    return not in_last or switch_of(config.stage[-1], config).end(state.progress) is None
 
 
 def _tell(

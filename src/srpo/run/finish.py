@@ -13,7 +13,7 @@ from srpo.insight.account_view import account_data
 from srpo.insight.curve import Row, draw_curve
 from srpo.insight.report import report_data, report_text
 from srpo.resuming.checkpoints import RunState
-from srpo.run.figures import evaluation_from
+from srpo.run.figures import Evaluation, evaluation_from
 from srpo.rundir import RunDirectory
 from srpo.rundir.disk import reported
 
@@ -31,13 +31,7 @@ GENERATED = (
 def write_report(run: RunDirectory, config: Config, state: RunState, ledger: Ledger) -> None:
     """Write report.json, report.txt and curve.png from what the run directory holds."""
     rows = run.read_metrics()
-    every = [evaluation_from(row) for row in run.read_evaluations()]
-    evaluations = [evaluation for evaluation in every if evaluation.split == "test"]
-    before = evaluations[0] if evaluations and evaluations[0].step == 0 else None
-    # read last at the end, or where the token budget was spent
-    last_step = evaluations[-1].step if evaluations else None
-    at_budget = config.evaluation.test == "at-token-budget"
-    after = evaluations[-1] if last_step == state.step or (at_budget and last_step) else None
+    before, after = before_and_after(run, config, state)
     notes = notes_of(config)
     never, drawn = ledger.never_solved()
     opinions = run.read_opinions()
@@ -69,6 +63,22 @@ def write_report(run: RunDirectory, config: Config, state: RunState, ledger: Led
     run.disk.write(run.report_text, report_text(data))
     with reported(run.curve):
         draw_curve(rows, stage_starts(config, rows), run.curve, " ".join(notes))
+
+
+def before_and_after(
+    run: RunDirectory, config: Config, state: RunState
+) -> tuple[Evaluation | None, Evaluation | None]:
+    """What the run's test came to before training and at its end; None: not read then.
+
+    It is read last after the last step, or where the token budget was spent.
+    """
+    every = [evaluation_from(row) for row in run.read_evaluations()]
+    tests = [evaluation for evaluation in every if evaluation.split == "test"]
+    before = tests[0] if tests and tests[0].step == 0 else None
+    if not tests or not state.ending:
+        return before, None
+    last, at_budget = tests[-1], config.evaluation.test == "at-token-budget"
+    return before, last if last.step == state.step or (at_budget and last.step) else None
 
 
 def saved_in(ledger: Ledger) -> dict[int, int]:
