@@ -132,6 +132,11 @@ def test_the_strengths_are_those_of_the_sandbox() -> None:
     assert get_args(Strength) == get_args(Wanted)
 
 
+def test_a_stage_draws_from_the_sets_that_it_gives_some_weight() -> None:
+    stage = StageConfig(name="one", sets={"a": 2, "b": 0, "c": 0.5}, steps=1)
+    assert stage.drawn == {"a": 2, "c": 0.5}
+
+
 def test_a_stage_needs_no_name_it_does_not_use_but_needs_one() -> None:
     assert StageConfig.model_fields["name"].is_required()
     assert StageConfig.model_fields["sets"].is_required()

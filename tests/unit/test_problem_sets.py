@@ -11,6 +11,7 @@ from transformers import AutoTokenizer
 from srpo.config import Config, PromptConfig, SetConfig
 from srpo.embedded import MODEL_DIR
 from srpo.errors import ConfigError
+from srpo.planning.plan import count_problems
 from srpo.prompts import Prompter
 from srpo.run.problem_sets import ProblemSets, check_prompts, load_sets
 from srpo.types import Problem
@@ -49,6 +50,17 @@ def test_a_test_problem_of_one_set_validates_nothing(tmp_path: Path) -> None:
     assert len(sets.test["a"]) == 4
 
 
+def test_what_two_sets_hold_out_is_tested_and_validated_once(tmp_path: Path) -> None:
+    # of one file both sets hold out the same 2 and 3 problems
+    held = {"holdout": 2, "validation": 3}
+    config = two_sets(tmp_path, held, held)
+    sets = load_sets(config)
+    assert ids(sets.test["a"]) == ids(sets.test["b"])
+    assert [len(sets.held_out("test")), len(sets.held_out("validation"))] == [2, 3]
+    assert apart(sets)
+    assert count_problems(config, {}).test == {"a": 2, "b": 0}
+
+
 def test_sets_that_share_nothing_stay_whole_and_nothing_is_said(tmp_path: Path) -> None:
     sets = load_sets(config_of(tmp_path, count=10, sets={
         "math": {"files": [str(problem_file(tmp_path, 10))], "holdout": 2},
@@ -73,6 +85,20 @@ def test_the_digest_of_a_set_tells_what_its_problems_are_for(tmp_path: Path) -> 
     held = load_sets(two_sets(tmp_path, {"holdout": 1}, {"validation": 1})).digests()
     assert len({plain["a"], held["a"], held["b"]}) == 3
     assert load_sets(two_sets(tmp_path, {}, {})).digests() == plain
+
+
+def test_the_prompts_of_a_set_with_weight_0_are_not_those_of_the_stage(tmp_path: Path) -> None:
+    short, long = math_problem("7" * 10, id="m10"), math_problem("7" * 90, id="m90")
+    first = {"name": "one", "sets": {"a": 1, "b": 0}, "steps": 1, "max_prompt_tokens": 50}
+    second = {"name": "two", "sets": {"b": 1}, "steps": 1, "max_prompt_tokens": 100}
+    config = config_of(tmp_path, sets={"a": {"files": ["a"]}, "b": {"files": ["b"]}},
+                       stage={"sets": {"a": 1}})  # fmt: skip
+    config = Config.model_validate({**config.model_dump(), "stage": [first, second]})
+    prompter = Prompter(AutoTokenizer.from_pretrained(MODEL_DIR), PromptConfig(template="plain"))
+    none: dict[str, list[Problem]] = {"a": [], "b": []}
+    check_prompts(config, ProblemSets({"a": [short], "b": [long]}, none, none, ()), prompter)
+    with pytest.raises(ConfigError, match=r"stage\.1\.max_prompt_tokens is 50"):
+        check_prompts(config, ProblemSets({"a": [long], "b": []}, none, none, ()), prompter)
 
 
 def test_prompt_and_completion_must_fit_in_the_context_of_the_model(tmp_path: Path) -> None:

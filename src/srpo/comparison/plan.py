@@ -21,6 +21,7 @@ from srpo.config.base import NotNegative, Positive, Section
 from srpo.config.files import DEMO, Setting, flat, load_config, settings_of
 from srpo.config.mistakes import Place, dotted, explain
 from srpo.errors import ConfigError
+from srpo.run.problem_sets import used_sets
 from srpo.rundir import RunDirectory
 
 NO_END = 10**9  # epochs that no budget lasts for
@@ -303,7 +304,7 @@ def _refuse_of_arm(own: Sequence[tuple[str, object]], plan: Plan, where: str) ->
 
 def _check_splits(config: Config, where: str) -> None:
     """Test and validation problems, each of their own, for every set that is trained on."""
-    for name in sorted(_trained_sets(config)):
+    for name in sorted(used_sets(config)):
         for split, key in (("test", "holdout"), ("validation", "validation")):
             if not getattr(config.sets[name], key):
                 raise ConfigError(
@@ -321,16 +322,12 @@ def _check_measured(config: Config, where: str) -> None:
         raise ConfigError(f"{where}: selection.history: {history} is not a run directory")
 
 
-def _trained_sets(config: Config) -> set[str]:
-    return {name for stage in config.stage for name, weight in stage.sets.items() if weight}
-
-
 def _refuse_unequal(arms: Sequence[Arm], path: Path) -> None:
     """What would make evaluations, or tokens, mean another thing in some arm."""
     first = arms[0].config.stage[-1].max_completion_tokens
-    trained = _trained_sets(arms[0].config)
+    trained = set(used_sets(arms[0].config))
     for arm in arms:
-        for name in sorted(trained ^ _trained_sets(arm.config)):
+        for name in sorted(trained.symmetric_difference(used_sets(arm.config))):
             with_it, without = (arms[0], arm) if name in trained else (arm, arms[0])
             raise ConfigError(
                 f"{path}: arm {without.name!r} never trains on the set {name}, and arm "

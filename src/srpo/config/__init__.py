@@ -165,6 +165,11 @@ class StageConfig(Section):
     learning_rate: LearningRate = Field(1e-6, description="constant after the warm-up")
     reward: RewardConfig = RewardConfig()
 
+    @property
+    def drawn(self) -> dict[str, float]:
+        """The sets that it draws from, with their weights; one of weight 0 is none of them."""
+        return {name: weight for name, weight in self.sets.items() if weight}
+
     @model_validator(mode="after")
     def _can_run(self) -> Self:
         if self.steps is None and self.epochs is None:

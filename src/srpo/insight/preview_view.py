@@ -67,15 +67,14 @@ def rule_text(rule: str) -> str:
 
 def sets_of(epoch: EpochSoFar, config: Config) -> list[SetSoFar]:
     """The sets that the epoch's stage draws from."""
-    weights = config.stage[epoch.stage - 1].sets
-    return [so_far for so_far in epoch.sets if weights.get(so_far.set_name, 0) > 0]
+    drawn = config.stage[epoch.stage - 1].drawn
+    return [so_far for so_far in epoch.sets if so_far.set_name in drawn]
 
 
 def forecasts(sets: Sequence[SetSoFar], stage: int, config: Config) -> list[Forecast]:
     """The forecast of every set, with the floor that selection would give it."""
     settings = config.stage[stage - 1]
-    weights = {name: weight for name, weight in settings.sets.items() if weight > 0}
-    shares = places(weights, settings.problems_per_step)
+    shares = places(settings.drawn, settings.problems_per_step)
     floor = config.selection.floor
     return [forecast(so_far, floor or shares[so_far.set_name]) for so_far in sets]
 

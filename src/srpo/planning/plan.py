@@ -22,6 +22,8 @@ ASSUMED_PROBLEMS = 10_000  # of a set whose files are not here, unless another n
 class Counts:
     """Problems of each set: counted where its files are here, assumed where they are not.
 
+    A test problem that several sets hold out counts for the first of them.
+
     >>> Counts(train={"math": 9936}, test={"math": 64}, notes=()).train["math"]
     9936
     """
@@ -50,9 +52,12 @@ def count_problems(config: Config, assumed: Mapping[str, int]) -> Counts:
     absent = {name: files for name, files in gone.items() if files}
     sets = load_sets(config, without=absent)
     train, test, notes = {}, {}, []
+    tested: set[str] = set()
     for name in used:
         if name not in absent:
-            train[name], test[name] = len(sets.train[name]), len(sets.test[name])
+            own = {problem.id for problem in sets.test[name]} - tested
+            tested |= own
+            train[name], test[name] = len(sets.train[name]), len(own)
             if name in assumed:
                 notes.append(f"{name}: its problems are here and counted; --assume is not needed")
             continue
@@ -132,7 +137,7 @@ def outline(
 
     `problems`: how many each set has to train on.
     """
-    weights = {name: weight for name, weight in stage.sets.items() if weight > 0}
+    weights = stage.drawn
     sizes = {name: problems[name] for name in weights}
     total = sum(weights.values())
     shares = {name: stage.problems_per_step * w / total for name, w in weights.items()}

@@ -49,8 +49,8 @@ def parts_of(config: Config, sets: ProblemSets) -> list[Part]:
     """So many problems of each set as `probe.problems` says, drawn by the run's seed."""
     parts: dict[str, Part] = {}
     for number, stage in enumerate(config.stage, start=1):
-        for name, weight in stage.sets.items():
-            if weight > 0 and name not in parts:
+        for name in stage.drawn:
+            if name not in parts:
                 rng = random.Random(derive_seed(config.seed, "probe", name))
                 count = min(config.probe.problems, len(sets.train[name]))
                 drawn = tuple(rng.sample(sets.train[name], count))

@@ -18,6 +18,7 @@ from srpo.rewards.math.answers import gold_problem
 from srpo.types import AssertCase, Problem, Split
 
 SHOWN_UNGRADABLE = 3
+SPLITS: tuple[Split, ...] = ("test", "validation")
 HOLD_OUT_SEED = 0  # which problems are held out never depends on the run's seed
 
 
@@ -31,9 +32,10 @@ class ProblemSets:
     notes: tuple[str, ...]
 
     def held_out(self, split: Split) -> list[Problem]:
-        """The problems of a split, all sets together."""
+        """The problems of a split, all sets together; what several sets hold out comes once."""
         sets = self.test if split == "test" else self.validation
-        return [problem for problems in sets.values() for problem in problems]
+        by_id = {problem.id: problem for problems in sets.values() for problem in problems}
+        return list(by_id.values())
 
     def of_set(self, name: str) -> list[Problem]:
         """All problems of a set, whatever they are for."""
@@ -65,9 +67,7 @@ def cheap_gold_check(answers: Iterable[str]) -> dict[str, str]:
 
 def used_sets(config: Config) -> tuple[str, ...]:
     """The sets that some stage draws from, each once, in the order of the stages."""
-    return tuple(
-        dict.fromkeys(name for stage in config.stage for name, w in stage.sets.items() if w > 0)
-    )
+    return tuple(dict.fromkeys(name for stage in config.stage for name in stage.drawn))
 
 
 def load_sets(
@@ -121,22 +121,23 @@ def room_for_prompts(config: Config, number: int, context_tokens: int) -> int:
 def check_prompts(
     config: Config, sets: ProblemSets, prompter: Prompter, context_tokens: int | None = None
 ) -> None:
-    """Raise `ConfigError` if a prompt is longer than a stage that uses its set allows.
+    """Raise `ConfigError` if a prompt is longer than a stage that draws from its set allows.
 
     Or if it and a completion are together longer than the model's context, if that is given.
     Held-out problems are answered as in the last stage.
     """
     lengths = {name: _lengths(sets.of_set(name), prompter) for name in sets.train}
-    evaluated = (*sets.held_out("test"), *sets.held_out("validation"))
+    held_out = {problem.id for split in SPLITS for problem in sets.held_out(split)}
     for number, stage in enumerate(config.stage, start=1):
-        found = [each for name in stage.sets for each in lengths.get(name, [])]
+        found = [each for name in stage.drawn for each in lengths[name]]
         _refuse_longer(
             found, stage.max_prompt_tokens, f"stage.{number}.max_prompt_tokens", "raise it"
         )
         if context_tokens is None:
             continue
         if number == len(config.stage) and config.evaluation.samples:
-            found += _lengths(evaluated, prompter)
+            every = (each for of_set in lengths.values() for each in of_set)
+            found += [(length, problem) for length, problem in every if problem.id in held_out]
         _refuse_longer(
             found,
             room_for_prompts(config, number, context_tokens),
@@ -235,7 +236,8 @@ def _keep_apart(
 ) -> list[str]:
     """Take what one set holds out away from the others; returns what is to be said of it.
 
-    Each set holds out its own, so sets that share problems would train on each other's test.
+    Each set holds out its own, so sets that share problems would train on each other's test. Sets
+    of one file hold out the same: these stay with each, and are read once (`held_out`).
     """
     tested = {problem.id for problems in test.values() for problem in problems}
     watched = {problem.id for problems in validation.values() for problem in problems}

@@ -289,7 +289,7 @@ def open_selection(session: Session, number: int) -> Selection:
     stage = config.stage[number - 1]
     selection = Selection(
         session.sets.train,
-        stage.sets,
+        stage.drawn,
         stage.problems_per_step,
         stage.group_size,
         seed=f"{config.seed}/stage/{number}",

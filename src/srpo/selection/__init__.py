@@ -42,7 +42,7 @@ class Selection:
         """`memory`: what the rules of an earlier stage knew, by set (see `Selection.memory`)."""
         self._rng = random.Random(seed)
         self._config = config
-        self._weights = {name: weight for name, weight in weights.items() if weight > 0}
+        self._weights = dict(weights)
         self._size = problems_per_step
         self._group_size = group_size
         self._by_id = {p.id: p for name in self._weights for p in sets[name]}
