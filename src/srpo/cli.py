@@ -45,8 +45,7 @@ def _code_of(error: BaseException) -> int:
         case SrpoError():
             return _fail(str(error), error.exit_code)
         case StoppedAtOnce():
-            said = "stopped at once; what was recorded stays: go on with srpo train --resume RUN"
-            return _fail(said, error.exit_code)
+            return _fail(str(error), error.exit_code)
         case BrokenPipeError():
             _print_no_more()
             return 0

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from srpo.batching import with_stage_advantages
@@ -45,6 +46,11 @@ TITLES: Mapping[Algorithm, str] = {
     "dapo": "DAPO",
     "dr-grpo": "Dr. GRPO",
 }
+
+# what is left where a signal ends the command at once
+NOT_BEGUN = "the run had not begun, and nothing of it was written"
+AS_IT_WAS = "the run is as it was: go on with srpo train --resume {}"
+STAYS = "what was recorded stays: go on with srpo train --resume {}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +94,7 @@ def train(
     of the config's file); `resume` is one to go on with, then `config` and `out` must be None, and
     `settings` may change what docs/resume.md lists. `open_model` brings the engine (default: the
     local one), `machine` the disk and the clock. Ctrl-C and SIGTERM end the run with a
-    checkpoint; a second one ends it at once.
+    checkpoint; a second one ends it at once, and so does the first before there is a run.
 
     Raises `SrpoError` with one clear line for whatever a user can mend, `FaultError` among them if
     the run had begun.
@@ -99,7 +105,8 @@ def train(
 
         open_model = open_local
     with ExitStack() as stack:
-        interrupts = stack.enter_context(Interrupts(watcher.note))
+        advice = NOT_BEGUN if resume is None else AS_IT_WAS.format(resume)
+        interrupts = stack.enter_context(Interrupts(watcher.note, advice, saves=False))
         stack.callback(watcher.stop)
         if resume is not None:
             run = RunDirectory.open(Path(resume), machine.disk)
@@ -108,14 +115,16 @@ def train(
             if found.over:
                 watcher.note(f"{run.root}: this run is over. {found.state.ending}")
                 return _result(run, found.config, found.state, found.checkpoint, interrupts)
+            begin = partial(interrupts.begin, STAYS.format(run.root))
             with _saying_how_to_go_on(run.root, FaultError):
-                session = open_resumed(found, watcher, open_model)
+                session = open_resumed(found, watcher, open_model, begin)
         else:
             loaded, root = _target(config, out, name)
             if out is None:  # it was made here, and goes if the run is refused before it begins
                 stack.callback(_remove_if_empty, root, root.parent)
 
             def make_run(environment: Mapping[str, object]) -> RunDirectory:
+                interrupts.begin(STAYS.format(root))
                 stack.enter_context(held(root))
                 return RunDirectory.create(root, dump(loaded), environment, machine.disk)
 

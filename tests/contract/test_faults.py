@@ -96,6 +96,9 @@ def test_a_ledger_that_is_removed_ends_the_run(tmp_path: Path) -> None:
         begin(two_stages(tmp_path, checkpoint=EVERY_TWO), out, Torn)(meet)
 
 
+BEFORE_THE_RUN = ("reading problems begins", "loading the model begins")
+
+
 # --- signals ------------------------------------------------------------------------------------
 
 
@@ -108,6 +111,11 @@ def test_a_signal_at_any_moment_ends_the_run_and_the_resumed_one_is_the_same(
     for name in later[number % 2 :: 2]:  # half of them for either signal
         out = tmp_path / name
         meet = Once(name, lambda: signal.raise_signal(number))
+        if name in BEFORE_THE_RUN:
+            with pytest.raises(StoppedAtOnce, match="nothing of it was written") as stopped:
+                begin(config, out, Torn)(meet)
+            assert stopped.value.exit_code == 128 + number and not out.exists()
+            continue
         run = begin(config, out, Torn)(meet)
         assert meet.came
         if not run.finished:  # one that comes after the last step changes nothing
@@ -145,7 +153,8 @@ def test_a_second_signal_stops_at_once_and_loses_nothing(
             signal.raise_signal(signal.SIGINT)
             signal.raise_signal(signal.SIGTERM)
 
-        with pytest.raises(StoppedAtOnce) as caught:
+        goes_on = f"go on with srpo train --resume {out}$"
+        with pytest.raises(StoppedAtOnce, match=goes_on) as caught:
             begin(config, out, Torn)(Once(name, twice))
         assert caught.value.exit_code == 143
         assert finish(config, out).finished

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections import namedtuple
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,8 +14,9 @@ from srpo.config import Config
 from srpo.config.files import Setting
 from srpo.engines import OpenModel
 from srpo.errors import ConfigError, RunDirectoryError, SrpoError
+from srpo.run.interrupts import StoppedAtOnce
 from srpo.trainer import Machine, train
-from tests.interruptions import Once, Writes, disk_full
+from tests.interruptions import Once, Phases, Writes, disk_full
 from tests.short_runs import RIGHT, WRONG, config_of, opener
 
 Usage = namedtuple("Usage", "total used free")
@@ -74,3 +77,43 @@ def test_a_ledger_that_cannot_be_begun_is_closed(tmp_path: Path) -> None:
     assert full.came
     files = [fd.readlink() for fd in Path("/proc/self/fd").iterdir() if fd.is_symlink()]
     assert not [file for file in files if file.is_relative_to(tmp_path / "r")]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("phase", ["loading the model", "probing math"])
+def test_a_signal_before_the_run_is_made_ends_it_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, phase: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    meet = Once(f"{phase} begins", lambda: signal.raise_signal(number))
+    config = config_of(tmp_path, probe={"problems": 2})
+    with pytest.raises(StoppedAtOnce) as stopped:
+        train(config, watcher=Phases(meet), open_model=opener([RIGHT, WRONG]))
+    assert stopped.value.exit_code == 128 + number
+    assert str(stopped.value) == (
+        "stopped at once; the run had not begun, and nothing of it was written"
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["p.jsonl"]
+
+
+def test_a_signal_while_a_run_is_opened_again_leaves_it_as_it_was(tmp_path: Path) -> None:
+    stage = {"epochs": None, "steps": 1}
+    run = train(config_of(tmp_path, stage=stage), tmp_path / "r", open_model=opener([RIGHT, WRONG]))
+
+    def files() -> dict[Path, bytes]:
+        found = (path for path in run.directory.rglob("*") if path.is_file())
+        return {path: path.read_bytes() for path in found if path.name != "lock"}
+
+    before = files()
+    meet = Once("loading the model begins", lambda: signal.raise_signal(signal.SIGINT))
+    again = partial(
+        train,
+        resume=run.directory,
+        settings=[Setting("stage.1.steps", "--set", 2)],
+        watcher=Phases(meet),
+        open_model=opener([RIGHT, WRONG]),
+    )
+    with pytest.raises(StoppedAtOnce, match=f"as it was: go on with .* --resume {run.directory}$"):
+        again()
+    assert files() == before
+    assert again().finished

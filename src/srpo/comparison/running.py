@@ -249,7 +249,8 @@ def run_comparison(
     `program` is called as `srpo train` is: with CONFIG --out RUN, or with --resume RUN. Raises
     `RunDirectoryError` if another process is running this comparison.
     """
-    with Interrupts(onlooker.tell) as interrupts, _held(comparison):
+    advice = "what was recorded stays: the same command goes on"
+    with Interrupts(onlooker.tell, advice) as interrupts, _held(comparison):
         check()
         return Runner(comparison, cores, onlooker, program).run(interrupts)
 

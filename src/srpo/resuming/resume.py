@@ -6,7 +6,7 @@ or announced by its name.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,19 +84,27 @@ def look_at(run: RunDirectory, settings: Sequence[Setting]) -> Resumable:
     return Resumable(run, config, state, checkpoint, damaged, attempts, said)
 
 
-def open_resumed(found: Resumable, watcher: Watcher, open_model: ModelOpener) -> Session:
-    """Open a run that exists where it can go on, with all later lines and files set aside."""
+def open_resumed(
+    found: Resumable,
+    watcher: Watcher,
+    open_model: ModelOpener,
+    going_on: Callable[[], None] = lambda: None,
+) -> Session:
+    """Open a run that exists where it can go on, with all later lines and files set aside.
+
+    `going_on` is called when all is open and read, before the run is changed.
+    """
     run = found.run
     session = open_session(found.config, lambda _: run, run.root, watcher, open_model)
     try:
-        _go_back(session, found)
+        _go_back(session, found, going_on)
     except BaseException:
         session.close()
         raise
     return session
 
 
-def _go_back(session: Session, found: Resumable) -> None:
+def _go_back(session: Session, found: Resumable, going_on: Callable[[], None]) -> None:
     """Bring a session to where its run can go on, and write down the attempt."""
     run, state = found.run, found.state
     facts, code = facts_of(session.model_facts), code_digests()
@@ -115,6 +123,7 @@ def _go_back(session: Session, found: Resumable) -> None:
         state.ending = ""
         if too_many_skipped(session):
             state.skipped_in_a_row = 0  # it was stopped for that, and goes on all the same
+    going_on()
     if found.announced:  # first, so that whoever goes on from here knows of them
         run.disk.write(run.config, dump(found.config))
     moved = set_aside_after(run, session.ledger, state.step, list(found.damaged))

@@ -1,4 +1,7 @@
-"""Ctrl-C and SIGTERM: the first asks the run to save and end, a second ends it at once."""
+"""Ctrl-C and SIGTERM: the first asks the run to save and end, a second ends it at once.
+
+As long as there is nothing to save, the first ends it at once.
+"""
 
 from __future__ import annotations
 
@@ -20,18 +23,21 @@ class DrawingStopped(BaseException):
 
 
 class StoppedAtOnce(BaseException):
-    """A second signal came. What was recorded stays; a checkpoint is not written."""
+    """A second signal came, or one before there was anything to save. No checkpoint is written."""
 
-    def __init__(self, exit_code: int) -> None:
-        super().__init__()
+    def __init__(self, exit_code: int, advice: str) -> None:
+        """`advice`: what is left, and how to go on."""
+        super().__init__(f"stopped at once; {advice}")
         self.exit_code = exit_code
 
 
 class Interrupts:
     """A context manager that holds both signals; outside the main thread it holds nothing."""
 
-    def __init__(self, said: Callable[[str], None]) -> None:
-        self._said = said
+    def __init__(self, said: Callable[[str], None], advice: str, *, saves: bool = True) -> None:
+        """`advice`: what a stop at once leaves, and how to go on. `saves`: see `begin`."""
+        self._said, self._advice = said, advice
+        self._saves = saves
         self._before: dict[signal.Signals, Any] = {}
         self._drawing = False
         self.caught: signal.Signals | None = None
@@ -50,6 +56,10 @@ class Interrupts:
     ) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+
+    def begin(self, advice: str) -> None:
+        """From now on there is something to save, and a first signal waits until it is."""
+        self._advice, self._saves = advice, True
 
     @property
     def exit_code(self) -> int:
@@ -72,8 +82,8 @@ class Interrupts:
             self._drawing = False
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
-        if self.caught:
-            raise StoppedAtOnce(EXIT_CODES[signal.Signals(number)])
+        if self.caught or not self._saves:
+            raise StoppedAtOnce(EXIT_CODES[signal.Signals(number)], self._advice)
         self.caught = signal.Signals(number)
         what = "giving up the rollouts in hand" if self._drawing else "finishing this step"
         with suppress(RuntimeError):  # it came in the middle of another line: that one is said
