@@ -37,7 +37,7 @@ from srpo.rundir import RunDirectory, claim_next
 from srpo.rundir.disk import Disk
 from srpo.rundir.lock import held
 from srpo.schedule import Progress, StageEnd
-from srpo.selection import Selection
+from srpo.selection import RULES, Selection
 
 TITLES: Mapping[Algorithm, str] = {
     "srpo": "SRPO",
@@ -316,10 +316,9 @@ def _shortage(selection: Selection) -> str:
 def _ending(s: Session, last_stage: StageEnd | None) -> str:
     if last_stage is not None and last_stage.by == "idle":
         how = s.config.selection
-        passes = how.rule in ("uniform", "resampling", "spaced")
         so = (
             "so nothing more can be learned from these problems"
-            if passes
+            if RULES[how.rule].passes
             else f"each as many draws as there are problems ({how.rule} may have left some out)"
         )
         return (

@@ -45,12 +45,14 @@ def test_the_plan_names_refills_budget_and_reference_where_there_are_any() -> No
     assert "reference model" in printed("algorithm=r1-zero")
 
 
-def test_a_stage_that_ends_within_its_first_epoch_is_said_to_resample_nothing() -> None:
+def test_a_stage_that_ends_within_its_first_epoch_is_one_that_its_rule_decides_nothing_in() -> None:
     # 128 math problems, 32 a step: 4 steps an epoch
-    assert "resampled" not in printed("stage.1.steps=4")
-    said = "stage 1 ends within its first epoch of 4 steps: nothing is resampled in it"
-    assert said in printed("stage.1.steps=3")
-    assert "resampled" not in printed("stage.1.steps=3", "selection.rule=uniform")
+    assert "first epoch" not in printed("stage.1.steps=4")
+    said = "stage 1 ends within its first epoch of 4 steps: {} decides nothing in it"
+    assert said.format("resampling") in printed("stage.1.steps=3")
+    assert said.format("spaced") in printed("stage.1.steps=3", "selection.rule=spaced")
+    for rule in ("uniform", "mopps"):  # which have nothing to decide then
+        assert "first epoch" not in printed("stage.1.steps=3", f"selection.rule={rule}")
 
 
 def test_a_plan_beyond_the_context_of_the_model_is_said_or_refused() -> None:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Mapping, Sequence, Set
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from srpo.config import SelectionConfig
-from srpo.selection import Selection, make_rule
+from srpo.selection import RULES, Selection, make_rule
 from srpo.selection.rule import Choice, Resampled, Rule, Tally
 from tests.factories import group, math_problem
 
-RULES = ("uniform", "resampling", "spaced", "soft-drop", "mopps", "dps")
 NONE: Set[str] = frozenset()
 
 
@@ -30,6 +29,25 @@ def rule_of(name: str, ids: Sequence[str], seed: int = 1, *, floor: int = 1) -> 
 def tally_of(problem_id: str) -> Tally:
     """A world that stands still: of every four problems one is solved, one not, two are mixed."""
     return (Tally(4, 4), Tally(1, 4), Tally(0, 4), Tally(3, 4))[int(problem_id[1:]) % 4]
+
+
+def test_there_are_facts_of_every_rule_that_a_config_may_name() -> None:
+    assert set(RULES) == set(get_args(SelectionConfig.model_fields["rule"].annotation))
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_the_facts_of_a_rule_are_so(name: str) -> None:
+    rule = rule_of(name, names(40))
+    told, reaches_all = False, True
+    for _ in range(5):
+        came: set[str] = set()
+        while not rule.epoch_done:
+            chosen = [choice.problem_id for choice in rule.choose(6, NONE)]
+            rule.observe({problem_id: tally_of(problem_id) for problem_id in chosen})
+            came.update(chosen)
+        reaches_all &= came >= set(rule.kept)
+        told |= bool(rule.end_epoch())
+    assert (RULES[name].takes_out, RULES[name].passes) == (told, reaches_all)
 
 
 def step(rule: Rule, count: int) -> tuple[list[Choice], list[Resampled]]:

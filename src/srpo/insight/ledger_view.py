@@ -12,6 +12,7 @@ from rich.text import Text
 from srpo.errors import SrpoError
 from srpo.history import DecisionRow, GroupRow, Ledger, ProblemRow, Resampling, Totals
 from srpo.insight.formats import counted, short
+from srpo.selection import RULES
 
 MOST_SHOWN = 10
 MOST_DRAWN = 5
@@ -21,7 +22,6 @@ NAMED = (  # decisions that name their problems: how they begin, and the title o
     ("to the easy pool", "To the easy pool"),
     ("back from the easy pool", "Back from the easy pool"),
 )
-ON_THE_WAY = ("mopps", "dps")  # rules that decide at every draw
 
 
 def print_ledger(ledger: Ledger, console: Console | None = None) -> None:
@@ -136,10 +136,10 @@ def no_decision_text(rule: str) -> str:
     >>> no_decision_text("uniform")
     "The run's rule is uniform: it takes no problem out of play."
     """
-    said = f"The run's rule is {rule}: "
-    if rule == "uniform":
+    said, decides = f"The run's rule is {rule}: ", RULES[rule].decides
+    if decides == "never":
         return said + "it takes no problem out of play."
-    if rule in ON_THE_WAY:
+    if decides == "at every draw":
         return said + (
             "it decides at every draw, not at an epoch's end. Why a problem was drawn is shown "
             "with each of its groups (--problem ID); what was passed over is not in the ledger."

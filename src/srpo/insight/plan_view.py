@@ -21,6 +21,7 @@ from srpo.planning.memory import GIB, MemoryEstimate, estimate_memory, fitting_t
 from srpo.planning.plan import StageOutline, count_problems, most_of, outline
 from srpo.run.probing import check_rates
 from srpo.run.problem_sets import room_for_prompts
+from srpo.selection import RULES
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,13 +135,15 @@ def _said_of_rounds(config: Config) -> Iterator[str]:
 
 
 def _said_of_epochs(config: Config, stages: Sequence[StageOutline]) -> Iterator[str]:
-    """The stages in which history resampling would never come to its turn."""
+    """The stages that end before a rule that decides after whole passes has decided anything."""
+    rule = config.selection.rule
+    waits = RULES[rule].takes_out and RULES[rule].passes
     for number, stage in enumerate(stages, start=1):
-        if config.selection.rule == "resampling" and stage.steps < stage.steps_per_epoch:
+        if waits and stage.steps < stage.steps_per_epoch:
             yield (
                 f"stage {number} ends within its first epoch of "
                 f"{counted(stage.steps_per_epoch, 'step')}: "
-                "nothing is resampled in it; give it more steps, or fewer problems"
+                f"{rule} decides nothing in it; give it more steps, or fewer problems"
             )
 
 

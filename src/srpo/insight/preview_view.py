@@ -11,9 +11,8 @@ from srpo.config import Config
 from srpo.history import EpochSoFar, Forecast, Ledger, SetSoFar, forecast
 from srpo.insight.formats import short
 from srpo.insight.ledger_view import table_of
+from srpo.selection import RULES
 from srpo.selection.shares import places
-
-SPARES = ("uniform", "mopps", "dps")  # rules that never take a problem out of play
 
 
 def print_preview(ledger: Ledger, config: Config, console: Console | None = None) -> None:
@@ -55,7 +54,7 @@ def rule_text(rule: str) -> str:
     """
     if rule == "resampling":
         return "The run's rule is resampling: this is what the end of the epoch will do."
-    if rule in SPARES:
+    if not RULES[rule].takes_out:
         return (
             f"The run's rule is {rule}: resampling is off and nothing is dropped. This is what "
             "resampling would do."

@@ -19,7 +19,7 @@ from srpo.selection.dynamic import vacant_places
 from srpo.selection.passes import Uniform
 from srpo.selection.pilot import Pilots, chance_of_mixed
 from srpo.selection.resampling import Resampling
-from srpo.selection.rule import Decision, Resampled, Rule, Tally
+from srpo.selection.rule import Decision, Resampled, Rule, RuleFacts, Tally
 from srpo.selection.shares import places, quotas
 from srpo.selection.soft_drop import SoftDrop
 from srpo.selection.spaced import Spaced
@@ -248,6 +248,16 @@ class Selection:
         if not asked:
             self.unfilled += sum(vacant.values())
         return asked
+
+
+RULES: Mapping[str, RuleFacts] = {
+    "uniform": RuleFacts(decides="never", passes=True),
+    "resampling": RuleFacts(decides="at an epoch's end", passes=True),
+    "spaced": RuleFacts(decides="at an epoch's end", passes=True),
+    "soft-drop": RuleFacts(decides="at an epoch's end", passes=False),
+    "mopps": RuleFacts(decides="at every draw", passes=False),
+    "dps": RuleFacts(decides="at every draw", passes=False),
+}
 
 
 def make_rule(

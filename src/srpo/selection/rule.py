@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from srpo.types import Outcome, outcome_of
 
@@ -102,6 +102,23 @@ class Choice:
 
     problem_id: str
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class RuleFacts:
+    """What is to be known of a rule where its work is told.
+
+    >>> RuleFacts(decides="never", passes=True).takes_out
+    False
+    """
+
+    decides: Literal["never", "at every draw", "at an epoch's end"]  # what comes, and what does not
+    passes: bool  # whether an epoch reaches every problem in play
+
+    @property
+    def takes_out(self) -> bool:
+        """Whether it takes problems out of play."""
+        return self.decides == "at an epoch's end"
 
 
 class Rule(Protocol):
