@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from srpo.types import Fate, Group, Outcome, Rollout, Verdict
 
@@ -87,11 +87,6 @@ class Bill:
         """Tokens generated in training: neither taken over from drafts nor for evaluation."""
         return sum(self.tokens.get(fate, 0) for fate in GENERATED)
 
-    @property
-    def total(self) -> int:
-        """All tokens of all completions, reused ones and those of evaluations included."""
-        return sum(self.tokens.values())
-
     def share(self, fate: Fate) -> float | None:
         """Tokens of a fate for each generated one; None if none was generated."""
         return self.tokens.get(fate, 0) / self.generated if self.generated else None
@@ -122,11 +117,6 @@ class Account:
             raise ValueError(f"fewer than no tokens: {dict(tokens)}")
         self._tokens.setdefault(place, Counter()).update(tokens)
 
-    def add_step(self, stage: int, epoch: int, groups: Iterable[Group]) -> None:
-        """The graded groups of a training step."""
-        for domain, of_domain in _by_domain(groups).items():
-            self.add(Place(stage, epoch, domain), count_fates(of_domain))
-
     @property
     def whole(self) -> Bill:
         """The run's."""
@@ -139,22 +129,6 @@ class Account:
             key: _sum(c for place, c in self._tokens.items() if getattr(place, part) == key)
             for key in keys
         }
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything, as JSON."""
-        rows = [
-            [place.stage, place.epoch, place.domain, {f.value: n for f, n in c.items() if n}]
-            for place, c in sorted(self._tokens.items())
-        ]
-        return {"rows": rows}
-
-    @classmethod
-    def of_state(cls, state: Mapping[str, Any]) -> Self:
-        """The account that `state_dict` gave. Raises `ValueError` for fates that do not exist."""
-        account = cls()
-        for stage, epoch, domain, tokens in state["rows"]:
-            account.add(Place(stage, epoch, domain), {Fate(f): n for f, n in tokens.items()})
-        return account
 
 
 def account_of(

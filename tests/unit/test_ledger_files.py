@@ -184,7 +184,7 @@ def test_a_ledger_that_ends_before_the_checkpoint_is_not_gone_on_with(tmp_path: 
     with Ledger(write_ledger(tmp_path / "ledger.sqlite")) as ledger:
         with pytest.raises(RunDirectoryError, match="ends at step 1, before step 20"):
             ledger.forget_after(20)
-        assert ledger.forget_after(1) == 0
+        ledger.forget_after(1)
 
 
 def test_a_ledger_of_other_problems_is_refused_and_some_in_common_are_counted(

@@ -210,13 +210,15 @@ def test_a_rule_can_begin_with_the_history_of_another_run(name: str) -> None:
     selection.recall([whole, {"p1": Tally(0, 4), "unknown": Tally(4, 4)}, {}])
     rule = selection.rules["s"]
     assert sorted([*rule.kept, *rule.dropped]) == sorted(names(10))
+    ended = 0
     for _ in range(12):
         asked = selection.ask([])
         assert len({request.problem.id for request in asked}) == 3
         selection.observe([group([1.0, 0.0, 0.0, 0.0], request.problem) for request in asked])
         if selection.epoch_done:
             selection.end_epoch()
-    assert selection.epoch > 1
+            ended += 1
+    assert ended
 
 
 @pytest.mark.parametrize("name", RULES)
@@ -225,12 +227,14 @@ def test_two_sets_that_are_one_and_the_same_both_learn_and_end_their_epochs(name
     shared = [math_problem(id=i) for i in names(4)]
     config = SelectionConfig.model_validate({"rule": name, "floor": 1})
     s = Selection({"a": shared, "b": shared[:1]}, {"a": 3.0, "b": 1.0}, 4, 4, "1", config)
+    ended = 0
     for _ in range(6):
         asked = s.ask([])
         assert len({request.problem.id for request in asked}) == len(asked)
         s.observe([group([1.0] * 4, request.problem) for request in asked])
         if s.epoch_done:
             s.end_epoch()
-    assert s.epoch > 1
+            ended += 1
+    assert ended
     if name != "uniform":  # p0 was solved, whoever asked for it
         assert "p0" in json.dumps(s.rules["b"].memory()) or s.rules["b"].kept == ["p0"]

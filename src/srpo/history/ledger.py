@@ -128,17 +128,17 @@ class Ledger(LedgerReader):
             found += [{"kind": kind, **dict(zip(names, row, strict=True))} for row in rows]
         return found
 
-    def forget_after(self, step: int) -> int:
-        """Remove what happened after `step`; returns how many groups that were.
+    def forget_after(self, step: int) -> None:
+        """Remove what happened after `step`.
 
         Raises `RunDirectoryError` if the ledger does not reach as far as `step`.
         """
         self.check_reaches(step)
         first_epoch = self._one("SELECT MIN(epoch) FROM steps WHERE step > ?", step)[0]
         with transaction(self._db, self.path, self._commit):
-            count = self._db.execute(
+            self._db.execute(
                 "DELETE FROM groups WHERE epoch >= ? AND step > ?", (first_epoch, step)
-            ).rowcount
+            )
             for table in ("starts", "decisions", "resamplings", "events", "steps"):
                 self._db.execute(f"DELETE FROM {table} WHERE step > ?", (step,))
             self._db.execute("DELETE FROM standing")
@@ -152,7 +152,6 @@ class Ledger(LedgerReader):
                 "WHERE NOT EXISTS (SELECT 1 FROM decisions d WHERE d.problem = s.problem "
                 "AND d.set_name = s.set_name AND d.step >= s.at)"
             )
-        return count
 
     # -- inside a transaction ------------------------------------------------------------------
 

@@ -56,7 +56,6 @@ class Selection:
         self._declined: dict[str, float] = {}  # of those, the chance of the rest to pay
         self._refills = 0  # rounds of refill in the step in hand
         self.unfilled = 0  # places left without a mixed group, in all steps, though refilled
-        self.epoch = 1
         self.rules = {
             name: make_rule(name, [p.id for p in sets[name]], self._rng, config, self._places[name])
             for name in self._weights
@@ -153,7 +152,6 @@ class Selection:
 
     def end_epoch(self) -> list[Resampled]:
         """Let every rule decide what comes next, and begin the next epoch."""
-        self.epoch += 1
         return [decided for rule in self.rules.values() for decided in rule.end_epoch()]
 
     def memory(self) -> dict[str, dict[str, Any]]:
@@ -168,7 +166,6 @@ class Selection:
         version, internal, gauss = self._rng.getstate()
         return {
             "rule": self._config.rule,
-            "epoch": self.epoch,
             "owed": dict(self._owed),
             "unfilled": self.unfilled,
             "pilots": {name: pilots.memory() for name, pilots in self._pilots.items()},
@@ -182,7 +179,7 @@ class Selection:
             raise ValueError("the saved selection is of other problem sets or of another rule")
         for name, rule in self.rules.items():
             rule.load_state_dict(state["rules"][name])
-        self.epoch, self.unfilled = state["epoch"], state["unfilled"]
+        self.unfilled = state["unfilled"]
         self._owed = dict(state["owed"])
         for name, pilots in self._pilots.items():
             pilots.remember(state["pilots"][name])

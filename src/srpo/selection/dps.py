@@ -104,7 +104,7 @@ class Dps(Draws):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """See `Rule.load_state_dict`."""
         super().load_state_dict(state)
-        self.places_of(list(state["chains"]))
+        self.check_known(state["chains"])
         self._reset(np.arange(len(self.ids)))
         self.remember(state)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from srpo.selection.rule import Resampled
@@ -53,8 +53,7 @@ class Draws:
             raise ValueError(f"the saved selection of set {self.set_name} is of other problems")
         self.num_places = state["num_places"]
 
-    def places_of(self, ids: Sequence[str]) -> list[int]:
-        """Where saved problems stand in the set. `ValueError` if it does not have one of them."""
+    def check_known(self, ids: Iterable[str]) -> None:
+        """Raise `ValueError` if a saved problem is none of the set's."""
         if not all(problem_id in self.place_of for problem_id in ids):
             raise ValueError(f"the saved selection of set {self.set_name} is of other problems")
-        return [self.place_of[problem_id] for problem_id in ids]

@@ -73,7 +73,7 @@ class Mopps(Draws):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """See `Rule.load_state_dict`."""
         super().load_state_dict(state)
-        self.places_of(list(state["pass_rates"]))
+        self.check_known(state["pass_rates"])
         self._correct[:], self._wrong[:] = Belief().correct, Belief().wrong
         self.remember(state)
 

@@ -58,11 +58,6 @@ class SoftDrop(Draws):
         self._queue: list[str] = []  # what is left of the pass, the next one last
         self._easy_queue: list[str] = []
 
-    @property
-    def easy(self) -> list[str]:
-        """The easy pool."""
-        return list(self._solved)
-
     def choose(self, count: int, without: Set[str]) -> list[Choice]:
         """See `Rule.choose`: each place from the easy pool or from the pass."""
         self.num_places += count
@@ -113,7 +108,7 @@ class SoftDrop(Draws):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """See `Rule.load_state_dict`."""
         super().load_state_dict(state)
-        self.places_of([*state["queue"], *state["solved"], *state["failed"]])
+        self.check_known([*state["queue"], *state["solved"], *state["failed"]])
         self.remember(state)
         self._queue, self._easy_queue = list(state["queue"]), list(state["easy_queue"])
         self._counts = {i: Tally(*pair) for i, pair in state["counts"].items()}
