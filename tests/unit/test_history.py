@@ -195,9 +195,17 @@ def test_a_ledger_can_be_read_while_the_run_writes_it(tmp_path: Path) -> None:
             reader.add_problems("math", [HARD])
 
 
+def test_a_group_of_a_problem_that_no_set_named_is_refused(ledger: Ledger) -> None:
+    unknown = math_problem(id="cc03")
+    with pytest.raises(ValueError, match="problem cc03, which the ledger does not know"):
+        ledger.record_step(STEP_1, [group([1, 0], EASY), group([1, 0], unknown)], [], [])
+    assert ledger.life_of("aa01")[0] == []  # nothing of the step is there
+
+
 def test_what_was_written_is_there_when_it_is_opened_again(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
     with Ledger(path) as first:
+        first.add_problems("math", [EASY])
         first.record_step(STEP_1, [group([1, 0], EASY)], [], [])
     with Ledger(path) as second:
         second.record_step(STEP_2, [group([1, 1], EASY)], [], [])

@@ -184,18 +184,6 @@ def known(memory: Mapping[str, Any], without: Set[str] = NONE) -> dict[str, Any]
 
 
 @pytest.mark.parametrize("name", RULES)
-@pytest.mark.parametrize("other", RULES)
-def test_the_memory_of_any_other_rule_does_no_harm(name: str, other: str) -> None:
-    first = rule_of(other, names(9))
-    for _ in range(9):
-        step(first, 3)
-    rule = rule_of(name, names(9), floor=3)
-    rule.remember(first.memory())
-    for _ in range(9):
-        assert len({choice.problem_id for choice in step(rule, 3)[0]}) == 3
-
-
-@pytest.mark.parametrize("name", RULES)
 def test_a_rule_can_begin_with_the_history_of_another_run(name: str) -> None:
     # an epoch in which every problem came; another one of which little is known
     selection = Selection(

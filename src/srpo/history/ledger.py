@@ -257,14 +257,13 @@ class Ledger(LedgerReader):
         return keys
 
     def _keys_of_problems(self, problems: Iterable[Problem]) -> dict[str, tuple[int, int]]:
-        """Keys of problems and of their sets; those that no set named become known as well."""
+        """Keys of problems and of their sets. `ValueError` for one that no set has named."""
         sql = "SELECT key, set_name FROM problems WHERE id = ?"
         keys: dict[str, tuple[int, int]] = {}
         for problem in problems:
             found = self._db.execute(sql, (problem.id,)).fetchone()
             if found is None:
-                self._add("", [problem])
-                found = self._db.execute(sql, (problem.id,)).fetchone()
+                raise ValueError(f"a group of problem {problem.id}, which the ledger does not know")
             keys[problem.id] = found
         return keys
 

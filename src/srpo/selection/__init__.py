@@ -62,13 +62,17 @@ class Selection:
         }
         known = memory or {}
         self.revived_at_start = [
-            d for name, rule in self.rules.items() for d in rule.remember(known.get(name, {}))
+            d
+            for name, rule in self.rules.items()
+            if name in known
+            for d in rule.remember(known[name])
         ]
         self.recalled: list[Resampled] = []  # what is out of play by another run's history
         piloted = self._weights if config.pilot else ()
         self._pilots = {name: Pilots([p.id for p in sets[name]]) for name in piloted}
         for name, pilots in self._pilots.items():
-            pilots.remember(known.get(name, {}).get("pilots", {}))
+            if name in known:
+                pilots.remember(known[name]["pilots"])
 
     def ask(self, groups: Sequence[Group]) -> list[Request]:
         """What to draw next, given the step's graded groups so far. Empty: the step is complete.

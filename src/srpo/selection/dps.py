@@ -122,8 +122,8 @@ class Dps(Draws):
         }
 
     def remember(self, memory: Mapping[str, Any]) -> list[Resampled]:
-        """See `Rule.remember`: goes on with the chains. Another rule's memory has none."""
-        for problem_id, (counts, belief, forecast) in memory.get("chains", {}).items():
+        """See `Rule.remember`: goes on with the chains."""
+        for problem_id, (counts, belief, forecast) in memory["chains"].items():
             i_problem = self.place_of.get(problem_id)
             if i_problem is not None:
                 self._counts_NZS[i_problem], self._belief_NS[i_problem] = counts, belief

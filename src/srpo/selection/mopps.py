@@ -87,8 +87,8 @@ class Mopps(Draws):
         return {"pass_rates": dict(zip(ids, map(list, pairs), strict=True))}
 
     def remember(self, memory: Mapping[str, Any]) -> list[Resampled]:
-        """See `Rule.remember`: goes on with the posteriors. Another rule's memory has none."""
-        for problem_id, (correct, wrong) in memory.get("pass_rates", {}).items():
+        """See `Rule.remember`: goes on with the posteriors."""
+        for problem_id, (correct, wrong) in memory["pass_rates"].items():
             if problem_id in self.place_of:
                 self._believe(problem_id, Belief(correct, wrong))
         return []

@@ -132,10 +132,9 @@ class Pilots:
 
     def remember(self, memory: Mapping[str, Any]) -> None:
         """Go on with what `memory` gave; problems of other sets are left out."""
-        if memory:
-            self._moments = Moments(*memory["set"])
-            seen = memory["problems"].items()
-            self._seen = {i: (pair[0], pair[1]) for i, pair in seen if i in self._members}
+        self._moments = Moments(*memory["set"])
+        seen = memory["problems"].items()
+        self._seen = {i: (pair[0], pair[1]) for i, pair in seen if i in self._members}
 
 
 def chance_of_mixed(belief: Belief, pilot: Tally, rest: int) -> float:

@@ -125,7 +125,7 @@ class Resampling(Uniform):
 
     def remember(self, memory: Mapping[str, Any]) -> list[Resampled]:
         """See `Rule.remember`: what was dropped stays out, unless the floor needs it."""
-        dropped = [i for i in memory.get("dropped", ()) if i in self._known]
+        dropped = [i for i in memory["dropped"] if i in self._known]
         missing = max(0, self.floor - (len(self.kept) - len(dropped)))
         back, self._dropped = dropped[:missing], dropped[missing:]
         if dropped:

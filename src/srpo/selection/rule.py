@@ -166,6 +166,7 @@ class Rule(Protocol):
     def remember(self, memory: Mapping[str, Any]) -> list[Resampled]:
         """Begin with what an earlier stage knew; returns the problems that come back for it.
 
-        Called once, before the first choice, with an empty `memory` if there is none.
+        Called once, before the first choice, if an earlier stage had the set. That one went by
+        the same rule: a run has one.
         """
         ...

@@ -125,13 +125,13 @@ class SoftDrop(Draws):
         }
 
     def remember(self, memory: Mapping[str, Any]) -> list[Resampled]:
-        """See `Rule.remember`: goes on with the rows. Another rule's memory has none."""
+        """See `Rule.remember`: goes on with the rows."""
         self._solved, self._failed, self._skipped = (
-            {i: n for i, n in memory.get(name, {}).items() if i in self._members}
+            {i: n for i, n in memory[name].items() if i in self._members}
             for name in ("solved", "failed", "skipped")
         )
-        self.base, self._adjusts = memory.get("base", START), memory.get("adjusts", False)
-        self._was_easy = self._members & set(memory.get("was_easy", self._solved))
+        self.base, self._adjusts = memory["base"], memory["adjusts"]
+        self._was_easy = self._members & set(memory["was_easy"])
         return []
 
     def _where(self, problem_id: str) -> Resampled:

@@ -106,15 +106,10 @@ class Spaced(Uniform):
         return {"dropped": list(self.dropped), "cards": cards}
 
     def remember(self, memory: Mapping[str, Any]) -> list[Resampled]:
-        """See `Rule.remember`: rests go on, unless the floor needs the problem.
-
-        Without cards (another rule's memory) what was dropped begins its first rest.
-        """
-        cards = memory.get("cards", {})
+        """See `Rule.remember`: rests go on, unless the floor needs the problem."""
+        cards = memory["cards"]
         self._cards = {i: Card(*pair) for i, pair in cards.items() if i in self._known}
-        dropped = [i for i in memory.get("dropped", ()) if i in self._known]
-        for problem_id in dropped:
-            self._cards.setdefault(problem_id, Card(streak=1, rests=1))
+        dropped = [i for i in memory["dropped"] if i in self._known]
         missing = max(0, self.floor - (len(self.kept) - len(dropped)))
         shortest = sorted(dropped, key=lambda i: self._cards[i].rests)
         back = set(shortest[:missing])
