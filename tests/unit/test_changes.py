@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from srpo.digests import file_digests
 from srpo.errors import ConfigError, RunDirectoryError
 from srpo.resuming.changes import announced, check_model, check_settings
-from srpo.resuming.source import file_digests
 
 THEN: dict[str, object] = {
     "seed": 1,

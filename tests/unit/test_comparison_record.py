@@ -13,8 +13,8 @@ from srpo.comparison.jobs import result_jobs
 from srpo.comparison.plan import Comparison, load_comparison
 from srpo.comparison.record import check_plan, keep_plan
 from srpo.config.files import load_config
+from srpo.digests import fingerprint
 from srpo.errors import ConfigError, RunDirectoryError
-from srpo.resuming.source import fingerprint
 from tests.comparisons import PLAN, RATES, comparison, write_plan, write_run
 
 

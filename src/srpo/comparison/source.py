@@ -9,8 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from srpo.comparison.plan import Comparison
+from srpo.digests import fingerprint
 from srpo.errors import RunDirectoryError
-from srpo.resuming.source import fingerprint
 
 
 def keep_source(comparison: Comparison) -> None:

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from srpo.config import Config, StageConfig
 from srpo.config.files import Setting, dump, for_each_stage, load_config, settings_of, spread
+from srpo.digests import code_digests
 from srpo.engines import ModelOpener
 from srpo.errors import RunDirectoryError
 from srpo.resuming.changes import announced, check_model, check_settings
 from srpo.resuming.checkpoints import RunState, newest_whole, read_state
 from srpo.resuming.lost import check_complete, check_none_lost
-from srpo.resuming.source import code_digests
 from srpo.run.health import too_many_skipped
 from srpo.run.session import Session, facts_of, open_session
 from srpo.run.watcher import Watcher

@@ -10,6 +10,7 @@ import transformers
 from huggingface_hub import try_to_load_from_cache
 
 from srpo.config import Config
+from srpo.digests import file_digests
 from srpo.engines import OpenModel
 from srpo.engines.local.adapters import add_adapters
 from srpo.engines.local.decoder import Passes
@@ -24,7 +25,6 @@ from srpo.engines.local.loading import (
 from srpo.engines.local.model_config import context_of, model_pads, model_stops
 from srpo.engines.local.sampling import Sampler
 from srpo.prefixes import longest_prefix
-from srpo.resuming.source import file_digests
 from srpo.rollouts import derive_seed
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}

@@ -6,9 +6,9 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-PACKAGE = Path(__file__).parents[1]
+PACKAGE = Path(__file__).parent
 SUFFIXES = (".py", ".toml", ".json", ".safetensors")  # code, presets and the embedded model
-LEFT_OUT = ("insight", "comparison")  # what only shows or compares runs
+LEFT_OUT = ("insight", "comparison", "planning")  # what only shows, compares or foretells runs
 SAMPLE_BYTES = 1 << 20
 WHOLE_BYTES = 256 << 20
 DIGITS = 16
