@@ -15,7 +15,7 @@ from pathlib import Path
 from srpo.batching import with_stage_advantages
 from srpo.config import Algorithm, Config
 from srpo.config.files import DEMO, Setting, check_preset_applied, dump, load_config
-from srpo.engines import ModelOpener
+from srpo.engines import ModelOpener, OpenModel
 from srpo.errors import FaultError, RunDirectoryError, SrpoError
 from srpo.resuming.checkpoints import RunState, remove_old, write_checkpoint
 from srpo.resuming.resume import first_attempt, look_at, open_resumed, switch_of
@@ -100,10 +100,7 @@ def train(
     the run had begun.
     """
     watcher, machine = watcher or Silent(), machine or Machine()
-    if open_model is None:
-        from srpo.engines.local.opening import open_local
-
-        open_model = open_local
+    open_model = open_model or _open_local
     with ExitStack() as stack:
         advice = NOT_BEGUN if resume is None else AS_IT_WAS.format(resume)
         interrupts = stack.enter_context(Interrupts(watcher.note, advice, saves=False))
@@ -136,6 +133,13 @@ def train(
             if resume is None:
                 first_attempt(session)
             return _run(session, interrupts)
+
+
+def _open_local(config: Config, folder: Path) -> OpenModel:
+    """The default engine; it loads torch."""
+    from srpo.engines.local.opening import open_local
+
+    return open_local(config, folder)
 
 
 @contextmanager

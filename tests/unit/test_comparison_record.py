@@ -93,12 +93,13 @@ def test_another_srpo_is_refused_for_running_and_said_in_results(
 
 
 def test_the_fingerprint_is_of_what_trains_and_of_nothing_else(tmp_path: Path) -> None:
-    (tmp_path / "insight").mkdir()
-    (tmp_path / "engines").mkdir()
-    for name in ("trainer.py", "engines/local.py", "insight/view.py"):
+    for folder in ("insight", "planning", "engines"):
+        (tmp_path / folder).mkdir()
+    for name in ("trainer.py", "engines/local.py", "insight/view.py", "planning/plan.py"):
         (tmp_path / name).write_text("a = 1\n")
     before = fingerprint(tmp_path)
-    (tmp_path / "insight" / "view.py").write_text("a = 2\n")
+    for name in ("insight/view.py", "planning/plan.py"):
+        (tmp_path / name).write_text("a = 2\n")
     (tmp_path / "trainer.pyc").write_bytes(b"compiled")
     assert fingerprint(tmp_path) == before
     (tmp_path / "engines" / "local.py").write_text("a = 2\n")

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from srpo.config import SelectionConfig
+from srpo.config import SelectionConfig, StageConfig
 from srpo.selection import Selection
 from srpo.selection.passes import Pool
 from srpo.selection.resampling import resample
@@ -231,8 +231,9 @@ def test_places_are_rounded_up_when_a_set_is_called_short() -> None:
     assert selection({"a": 2, "b": 3}, per_step=5).short_sets == [("a", 2, 3)]
 
 
-def test_weights_give_each_set_its_share_and_a_set_without_one_gets_none() -> None:
-    s = selection({"a": 50, "b": 50, "never": 50}, {"a": 1, "b": 2}, per_step=4)
+def test_weights_give_each_set_its_share_and_zero_gives_none() -> None:
+    stage = StageConfig(name="s", steps=1, sets={"a": 1, "b": 2, "never": 0})
+    s = selection({"a": 50, "b": 50, "never": 50}, stage.drawn, per_step=4)
     came: Counter[str] = Counter()
     for _ in range(30):
         came.update(problem_id[0] for problem_id in ids(chosen_by(s)))
