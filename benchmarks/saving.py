@@ -20,7 +20,8 @@ from benchmarks.measuring import Section, machine
 from srpo.config.run import CheckpointConfig
 from srpo.embedded import MODEL_DIR
 from srpo.engines.local.engine import LocalEngine
-from srpo.resuming.checkpoints import RunState, write_checkpoint
+from srpo.resuming.checkpoints import write_checkpoint
+from srpo.run.state import RunState
 from srpo.rundir import RunDirectory
 from srpo.trainer import train
 from srpo.types import Adam, Clip, Datum

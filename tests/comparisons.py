@@ -8,8 +8,9 @@ from pathlib import Path
 from srpo.comparison.jobs import Job
 from srpo.comparison.plan import Comparison, load_comparison
 from srpo.config.files import dump
-from srpo.resuming.checkpoints import RunState, state_text
+from srpo.resuming.checkpoints import state_text
 from srpo.run.figures import Accuracy, DomainScore, Evaluation, evaluation_row
+from srpo.run.state import RunState
 from srpo.rundir import RunDirectory
 from srpo.types import Split
 

@@ -17,8 +17,8 @@ from srpo.config import Algorithm, Config
 from srpo.config.files import DEMO, Setting, check_preset_applied, dump, load_config
 from srpo.engines import ModelOpener, OpenModel
 from srpo.errors import FaultError, RunDirectoryError, SrpoError
-from srpo.resuming.checkpoints import RunState, remove_old, write_checkpoint
-from srpo.resuming.resume import first_attempt, look_at, open_resumed, switch_of
+from srpo.resuming.checkpoints import remove_old, write_checkpoint
+from srpo.resuming.resume import first_attempt, look_at, open_resumed
 from srpo.run.figures import Evaluation
 from srpo.run.finish import before_and_after, write_report
 from srpo.run.health import DriftedError, raise_skipped, too_many_skipped
@@ -31,6 +31,7 @@ from srpo.run.held_out import (
 from srpo.run.interrupts import DrawingStopped, Interrupts
 from srpo.run.recording import close_step, tell_revived, timed
 from srpo.run.session import Session, open_selection, open_session
+from srpo.run.state import RunState
 from srpo.run.stepping import roll_out, update
 from srpo.run.watcher import Silent, StagePlan, Watcher
 from srpo.rundir import RunDirectory, claim_next
@@ -250,8 +251,7 @@ def _train_stages(s: Session, interrupts: Interrupts) -> str:
         if ending := _budget_spent(s):  # a resumed run may have stopped right when it was
             return ending
         selection = _open_stage(s, number)
-        switch = switch_of(stage, s.config)
-        while (end := switch.end(state.progress)) is None:
+        while (end := state.stage_end(s.config)) is None:
             s.begin_step()
             seconds: dict[str, float] = {}
             groups = roll_out(s, stage, selection, seconds)

@@ -33,7 +33,8 @@ from tests.comparisons import PLAN, RATES, comparison, finish, metrics_row, writ
 TRAIN = """
 import json, os, signal, sys, time
 from pathlib import Path
-from srpo.resuming.checkpoints import RunState, state_text
+from srpo.resuming.checkpoints import state_text
+from srpo.run.state import RunState
 here = Path(__file__).parent
 resumed = sys.argv[1] == "--resume"
 run = Path(sys.argv[2] if resumed else sys.argv[3])

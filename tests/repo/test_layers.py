@@ -24,7 +24,7 @@ ROOMS: tuple[tuple[str, tuple[str, ...]], ...] = (
         (
             "problems", "selection", "prefixes", "drafts", "prompts", "rollouts", "rewards",
             "sandbox", "subsets", "advantages", "batching", "importance", "account",
-            "history", "schedule", "run.figures", "run.watcher",
+            "history", "schedule", "run.figures", "run.watcher", "run.state",
         ),
     ),
     (

@@ -13,7 +13,6 @@ from srpo.config import SelectionConfig
 from srpo.engines.scripted import ScriptedEngine
 from srpo.errors import FaultError, RunDirectoryError
 from srpo.resuming.checkpoints import (
-    RunState,
     checkpoints_of,
     damage_of,
     newest_whole,
@@ -21,6 +20,7 @@ from srpo.resuming.checkpoints import (
     remove_old,
     write_checkpoint,
 )
+from srpo.run.state import RunState
 from srpo.rundir import RunDirectory
 from srpo.schedule import Progress
 from srpo.selection import Selection

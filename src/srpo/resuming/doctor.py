@@ -21,9 +21,10 @@ from srpo.errors import RunDirectoryError, SrpoError
 from srpo.history import Ledger
 from srpo.history.schema import VERDICTS
 from srpo.insight.formats import counted
-from srpo.resuming.checkpoints import RunState, checkpoints_of, damage_of, read_state
+from srpo.resuming.checkpoints import checkpoints_of, damage_of, read_state
 from srpo.resuming.lost import lost_history, lost_lines
 from srpo.resuming.resume import has_more
+from srpo.run.state import RunState
 from srpo.rundir import RunDirectory, step_of
 from srpo.rundir.attempts import attempts_of
 from srpo.rundir.rows import is_half_written

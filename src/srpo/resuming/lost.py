@@ -8,7 +8,7 @@ from pathlib import Path
 
 from srpo.config import Config
 from srpo.errors import RunDirectoryError
-from srpo.resuming.checkpoints import RunState
+from srpo.run.state import RunState
 from srpo.rundir import RunDirectory
 from srpo.rundir.attempts import Attempt
 

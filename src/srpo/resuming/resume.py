@@ -10,16 +10,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from srpo.config import Config, StageConfig
+from srpo.config import Config
 from srpo.config.files import Setting, dump, for_each_stage, load_config, settings_of, spread
 from srpo.digests import code_digests
 from srpo.engines import ModelOpener
 from srpo.errors import RunDirectoryError
 from srpo.resuming.changes import announced, check_model, check_settings
-from srpo.resuming.checkpoints import RunState, newest_whole, read_state
+from srpo.resuming.checkpoints import newest_whole, read_state
 from srpo.resuming.lost import check_complete, check_none_lost
 from srpo.run.health import too_many_skipped
 from srpo.run.session import Session, facts_of, open_session
+from srpo.run.state import RunState
 from srpo.run.watcher import Watcher
 from srpo.rundir import RunDirectory
 from srpo.rundir.attempts import (
@@ -29,7 +30,6 @@ from srpo.rundir.attempts import (
     record_attempt,
     set_aside_after,
 )
-from srpo.schedule import Switch
 from srpo.types import Json
 
 
@@ -147,17 +147,11 @@ def first_attempt(session: Session) -> None:
     record_attempt(session.run, Attempt(1, 0, settings, code_digests(), facts))
 
 
-def switch_of(stage: StageConfig, config: Config) -> Switch:
-    """What ends a stage."""
-    return Switch(stage.steps, stage.epochs, stage.plateau_steps, config.selection.idle_epochs)
-
-
 def has_more(config: Config, state: RunState) -> bool:
     """Whether a run that had ended is to go on, by what its config says now."""
     if state.budget_is_spent(config.budget):
         return False
-    in_last = state.stage == len(config.stage)
-    return not in_last or switch_of(config.stage[-1], config).end(state.progress) is None
+    return state.stage < len(config.stage) or state.stage_end(config) is None
 
 
 def _tell(

@@ -12,8 +12,8 @@ from srpo.history import Ledger
 from srpo.insight.account_view import account_data
 from srpo.insight.curve import Row, draw_curve
 from srpo.insight.report import report_data, report_text
-from srpo.resuming.checkpoints import RunState
 from srpo.run.figures import Evaluation, evaluation_from
+from srpo.run.state import RunState
 from srpo.rundir import RunDirectory
 from srpo.rundir.disk import reported
 

@@ -22,7 +22,7 @@ from srpo.history import Ledger, check_same_problems
 from srpo.insight.formats import counted
 from srpo.prefixes import OwnAnswers
 from srpo.prompts import Prompter
-from srpo.resuming.checkpoints import RunState, checkpoints_of
+from srpo.resuming.checkpoints import checkpoints_of
 from srpo.rewards import Grader
 from srpo.rewards.math.second_opinion import second_opinions
 from srpo.rewards.opinion_sample import opinion_row, questions
@@ -35,6 +35,7 @@ from srpo.run.problem_sets import (
     check_scorers,
     load_sets,
 )
+from srpo.run.state import RunState
 from srpo.run.watcher import Watcher
 from srpo.rundir import RunDirectory, check_space
 from srpo.selection import Selection
