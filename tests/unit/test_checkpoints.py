@@ -138,9 +138,9 @@ def test_the_newest_checkpoint_is_that_of_the_highest_step(run: RunDirectory) ->
         ("", "cannot be read"),
         ("{}", "cannot be read"),
         ("[2]", "cannot be read"),
-        ('{"schema": 2, "files": {}, "state": {}}', "cannot be read"),
-        ('{"schema": 2, "files": {}, "sha256": "0", "state": {}}', "its checksum is another"),
-        ('{"schema": 1, "progress": {}}', "checkpoint of schema 1, not 2"),
+        ('{"schema": 3, "files": {}, "state": {}}', "cannot be read"),
+        ('{"schema": 3, "files": {}, "sha256": "0", "state": {}}', "its checksum is another"),
+        ('{"schema": 1, "progress": {}}', "checkpoint of schema 1, not 3"),
     ],
 )
 def test_a_damaged_state_is_told_in_one_line(tmp_path: Path, text: str, said: str) -> None:
@@ -152,7 +152,7 @@ def test_a_damaged_state_is_told_in_one_line(tmp_path: Path, text: str, said: st
 
 def test_the_state_is_written_as_json_that_names_its_schema(run: RunDirectory) -> None:
     data = json.loads((write(run, 3) / "trainer.json").read_text())
-    assert (data["schema"], data["state"]["step"]) == (2, 3)
+    assert (data["schema"], data["state"]["step"]) == (3, 3)
     assert set(data["files"]) == {"policy.json", "tokenizer.json"}
 
 

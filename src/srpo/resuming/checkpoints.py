@@ -23,7 +23,7 @@ from srpo.rundir import RunDirectory, step_of
 from srpo.rundir.disk import Disk
 from srpo.schedule import Progress
 
-SCHEMA = 2
+SCHEMA = 3
 STATE_FILE = "trainer.json"
 Sums = dict[str, str]  # file name -> SHA-256 of its bytes
 

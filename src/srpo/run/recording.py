@@ -82,7 +82,6 @@ def _count(
     state.step += 1
     state.total_rollouts += sum(len(group.rollouts) for group in groups)
     state.total_tokens += sum(group.num_generated for group in groups)
-    state.total_reused += sum(group.num_tokens - group.num_generated for group in groups)
     overall = domain_figures(groups)
     had_signal = any(group.has_signal for group in groups)
     state.progress = state.progress.after_step(overall.reward, had_signal=had_signal)

@@ -24,7 +24,6 @@ class RunState:
     epoch: int = 1  # the epoch in progress, across the run, from 1
     policy_version: int = 0
     total_tokens: int = 0  # generated in training
-    total_reused: int = 0  # tokens of completions that drafts brought, and nobody generated
     total_rollouts: int = 0
     num_evaluations: int = 0  # lines of evaluations.jsonl
     num_opinions: int = 0  # lines of second_opinions.jsonl
