@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from srpo.insight.formats import counted
+from srpo.formats import counted
 
 SMOOTHING = 0.9  # of the exponential mean: about the last ten steps count
 

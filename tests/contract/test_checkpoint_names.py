@@ -13,7 +13,8 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from srpo.engines.local.engine import LocalEngine
 from srpo.errors import FaultError, ModelError
-from srpo.resuming.checkpoints import RunState, remove_old, write_checkpoint
+from srpo.resuming.checkpoints import remove_old, write_checkpoint
+from srpo.run.state import RunState
 from srpo.rundir import RunDirectory
 from srpo.types import Adam, Clip, Datum
 

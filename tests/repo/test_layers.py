@@ -15,7 +15,7 @@ SOURCES = Path(__file__).parents[2] / "src"
 ROOMS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "words",
-        ("types", "errors", "digests", "resuming", "run", "planning", "insight.formats"),
+        ("types", "errors", "digests", "resuming", "run", "planning", "formats"),
     ),
     ("config", ("config",)),
     ("seam", ("engines",)),

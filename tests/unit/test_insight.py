@@ -9,7 +9,7 @@ import math
 import pytest
 from rich.console import Console
 
-from srpo.insight.formats import clock, percent, share, short
+from srpo.formats import clock, percent, share, short
 from srpo.insight.live import LiveView, sparkline
 from srpo.insight.pace import Pace
 from srpo.insight.plain_lines import PlainLines, evaluation_line, step_line

@@ -15,7 +15,7 @@ from srpo.comparison.plan import Comparison, Plan, differing, read_plan
 from srpo.comparison.source import check_source, keep_source
 from srpo.config.files import dump, load_config
 from srpo.errors import ConfigError, RunDirectoryError
-from srpo.insight.formats import counted
+from srpo.formats import counted
 from srpo.rundir.disk import Disk
 
 

@@ -35,7 +35,7 @@ from srpo.comparison.results import RateChoice, choose_rate
 from srpo.comparison.source import check_source
 from srpo.config.files import dump
 from srpo.errors import RunDirectoryError, SrpoError
-from srpo.insight.formats import counted
+from srpo.formats import counted
 from srpo.run.interrupts import Interrupts
 from srpo.rundir.lock import take_lock
 

@@ -17,7 +17,7 @@ from srpo.comparison.statistics import (
     paired_difference,
     saving,
 )
-from srpo.insight.formats import in_order
+from srpo.formats import in_order
 
 
 class Where(NamedTuple):

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from srpo.account import GENERATED, Account, Bill
-from srpo.insight.formats import counted, short
+from srpo.formats import counted, short
 from srpo.types import Fate
 
 MOST_EPOCHS = 12

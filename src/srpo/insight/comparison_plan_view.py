@@ -11,7 +11,7 @@ from srpo.comparison.jobs import count_runs
 from srpo.comparison.plan import NO_END, Comparison
 from srpo.config import Config
 from srpo.config.files import settings_of
-from srpo.insight.formats import budget_text, counted
+from srpo.formats import budget_text, counted
 
 
 def print_comparison_plan(

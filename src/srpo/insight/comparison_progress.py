@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from srpo.insight.formats import clock, one_line, percent
+from srpo.formats import clock, one_line, percent
 
 if TYPE_CHECKING:
     from srpo.comparison.running import Standing

@@ -27,7 +27,7 @@ from srpo.comparison.summary import (
     summarize,
     wheres_of,
 )
-from srpo.insight.formats import clock, percent, short
+from srpo.formats import clock, percent, short
 
 NONE = "-"
 GAP = 2  # spaces between columns

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from srpo.config import Config
 from srpo.engines.local.model_shape import ModelShape
-from srpo.insight.formats import counted, short
+from srpo.formats import counted, short
 from srpo.planning.cost import (
     Assumptions,
     Cost,

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from srpo.formats import in_order
 from srpo.insight.drawing import (
     BLUE,
     GREEN,
@@ -26,7 +27,6 @@ from srpo.insight.drawing import (
     VERMILION,
     dress,
 )
-from srpo.insight.formats import in_order
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

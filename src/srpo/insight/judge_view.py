@@ -15,7 +15,7 @@ from rich.text import Text
 
 from srpo.config.verifier import VerifierConfig
 from srpo.errors import JudgeFileError
-from srpo.insight.formats import clock, short
+from srpo.formats import clock, short
 from srpo.rewards.judge import Judge
 from srpo.rewards.judge.files import RowFile, VerdictFile
 from srpo.types import Verdict

@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from srpo.errors import SrpoError
+from srpo.formats import counted, short
 from srpo.history import DecisionRow, GroupRow, Ledger, ProblemRow, Resampling, Totals
-from srpo.insight.formats import counted, short
 from srpo.selection import RULES
 
 MOST_SHOWN = 10

@@ -12,7 +12,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
 from rich.text import Text
 
-from srpo.insight.formats import clock, counted, in_order, number, one_line, percent, short
+from srpo.formats import clock, counted, in_order, number, one_line, percent, short
 from srpo.insight.pace import Pace
 from srpo.insight.plain_lines import evaluation_line
 from srpo.run.figures import DomainFigures, Evaluation, StepFigures

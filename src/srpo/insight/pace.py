@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from srpo.insight.formats import clock
+from srpo.formats import clock
 from srpo.run.figures import StepFigures
 from srpo.run.watcher import StagePlan
 

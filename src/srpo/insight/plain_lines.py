@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TextIO
 
-from srpo.insight.formats import counted, in_order, number, one_line, percent, share, short
+from srpo.formats import counted, in_order, number, one_line, percent, share, short
 from srpo.insight.pace import Pace
 from srpo.run.figures import Accuracy, Evaluation, StepFigures
 from srpo.run.watcher import StagePlan

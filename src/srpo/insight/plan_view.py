@@ -13,8 +13,8 @@ from rich.text import Text
 from srpo.config import Config
 from srpo.config.files import LoadedConfig, settings_of
 from srpo.engines.local.model_shape import ModelShape
+from srpo.formats import budget_text, counted, short
 from srpo.insight.cost_view import cost_lines, mib
-from srpo.insight.formats import budget_text, counted, short
 from srpo.planning.cost import Assumptions, read_rates
 from srpo.planning.known_models import context_for_planning, shape_for_planning
 from srpo.planning.memory import GIB, MemoryEstimate, estimate_memory, fitting_tokens

@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.text import Text
 
 from srpo.config import Config
+from srpo.formats import short
 from srpo.history import EpochSoFar, Forecast, Ledger, SetSoFar, forecast
-from srpo.insight.formats import short
 from srpo.insight.ledger_view import table_of
 from srpo.selection import RULES
 from srpo.selection.shares import places

@@ -11,8 +11,8 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from srpo.formats import counted, one_line, percent, short
 from srpo.insight.account_view import account_view
-from srpo.insight.formats import counted, one_line, percent, short
 from srpo.run.figures import Accuracy, DomainScore, Evaluation, Gain, paired_gain
 
 SCHEMA = 1

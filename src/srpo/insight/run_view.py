@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
+from srpo.formats import clock
 from srpo.insight.curve import curve_text
-from srpo.insight.formats import clock
 from srpo.insight.report import report_view
 from srpo.rundir import RunDirectory
 

@@ -18,9 +18,9 @@ from typing import TypeVar
 from srpo.config import Config
 from srpo.config.files import load_config
 from srpo.errors import RunDirectoryError, SrpoError
+from srpo.formats import counted
 from srpo.history import Ledger
 from srpo.history.schema import VERDICTS
-from srpo.insight.formats import counted
 from srpo.resuming.checkpoints import checkpoints_of, damage_of, read_state
 from srpo.resuming.lost import lost_history, lost_lines
 from srpo.resuming.resume import has_more

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from srpo.batching import with_stage_advantages
 from srpo.config import Config, StageConfig
 from srpo.errors import ConfigError
-from srpo.insight.formats import counted
+from srpo.formats import counted
 from srpo.rollouts import derive_seed
 from srpo.run.figures import count_outcomes, count_verdicts, domain_figures
 from srpo.run.problem_sets import ProblemSets

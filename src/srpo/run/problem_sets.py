@@ -10,7 +10,7 @@ from pathlib import Path
 from srpo.config import Config, SetConfig
 from srpo.embedded.world import generate
 from srpo.errors import ConfigError
-from srpo.insight.formats import counted
+from srpo.formats import counted
 from srpo.prefixes import longest_prefix
 from srpo.problems import hold_out, read_problems
 from srpo.prompts import Prompter

@@ -18,8 +18,8 @@ from srpo.config import Config, StageConfig
 from srpo.drafts import DraftStore
 from srpo.engines import Engine, ModelOpener
 from srpo.errors import ConfigError, RunDirectoryError
+from srpo.formats import counted
 from srpo.history import Ledger, check_same_problems
-from srpo.insight.formats import counted
 from srpo.prefixes import OwnAnswers
 from srpo.prompts import Prompter
 from srpo.resuming.checkpoints import checkpoints_of
