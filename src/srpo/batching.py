@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Literal, TypeAlias
 
 from srpo.advantages import dr_grpo_advantages, grpo_advantages, kl_penalties
-from srpo.config import LossConfig, StageConfig
+from srpo.config import StageConfig
+from srpo.config.method import LossConfig
 from srpo.subsets import with_subset
 from srpo.types import Datum, Group, Outcome, Rollout, Verdict
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from srpo.config import SelectionConfig
+from srpo.config.method import SelectionConfig
 from srpo.engines.scripted import ScriptedEngine
 from srpo.errors import FaultError, RunDirectoryError
 from srpo.resuming.checkpoints import (

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from srpo.config import SelectionConfig, StageConfig
+from srpo.config import StageConfig
+from srpo.config.method import SelectionConfig
 from srpo.selection import Selection
 from srpo.selection.passes import Pool
 from srpo.selection.resampling import resample

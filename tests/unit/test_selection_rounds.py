@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from srpo.config import SelectionConfig
+from srpo.config.method import SelectionConfig
 from srpo.selection import Selection
 from srpo.selection.dynamic import vacant_places
 from srpo.selection.pilot import Belief, chance_of_mixed

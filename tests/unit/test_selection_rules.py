@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 import pytest
 
-from srpo.config import SelectionConfig
+from srpo.config.method import SelectionConfig
 from srpo.selection import RULES, Selection, make_rule
 from srpo.selection.rule import Choice, Resampled, Rule, Tally
 from tests.factories import group, math_problem

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from srpo.config import Config, SelectionConfig, StageConfig
+from srpo.config import Config, StageConfig
+from srpo.config.method import SelectionConfig
 from srpo.config.run import BudgetConfig
 from srpo.errors import ConfigError
 from srpo.run.problem_sets import load_sets, used_sets

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from srpo.config import SelectionConfig
+from srpo.config.method import SelectionConfig
 from srpo.selection.dynamic import vacant_places
 from srpo.selection.passes import Uniform
 from srpo.selection.pilot import Pilots, chance_of_mixed
