@@ -170,28 +170,34 @@ def test_stated_answers_count_if_they_are_asked_for() -> None:
         assert lenient.check_one("4", "4 is the answer, or 5, or 6")[0] is not Verdict.CORRECT
 
 
-def test_what_takes_too_long_ends_in_time() -> None:
+def test_what_takes_too_long_ends_in_time_with_its_worker() -> None:
+    endless = r"\int \frac{1}{x^{99}+1} dx"  # not done in 20 s
     with MathVerifier(1.0, workers=1) as verifier:
         verifier.start()
-        for answer in (r"\prod_{k=1}^{999} (x+k)", r"\sum_{k=1}^{99} k^{999}+x^{999}"):
+        (server,) = verifier._servers.pids()
+        seen = children_of(server)
+        for _ in range(2):
             start_s = time.monotonic()
-            verdict, note = verifier.check_one("x^2+1", boxed(answer))
-            assert time.monotonic() - start_s < 1.0 + 0.5  # measured: 1.02
-            assert verdict in (Verdict.TIMED_OUT, Verdict.WRONG), note
-        assert verifier.check_one(*(r"\sqrt{8}", boxed(r"2\sqrt{2}")))[0] is Verdict.CORRECT
+            found = verifier.check_one("x^2+1", boxed(endless))
+            assert found == (Verdict.TIMED_OUT, "comparing took too long or too much memory")
+            assert time.monotonic() - start_s < 20.0  # 1.02 if the machine is idle
+            assert verifier.check_one(r"\sqrt{8}", boxed(r"2\sqrt{2}"))[0] is Verdict.CORRECT
+            seen += children_of(server)
+        assert verifier._servers.pids() == [server] and len(set(seen)) == 3
 
 
 def test_hostile_answers_from_a_thread_end_in_time_and_memory() -> None:
-    slowest_s, verdicts = 0.0, set()
+    slowest_s, most_work_s, verdicts = 0.0, 0.0, set()
     with MathVerifier(0.2, workers=1) as verifier:
         verifier.start()
 
         def run() -> None:
-            nonlocal slowest_s
+            nonlocal slowest_s, most_work_s
             for gold, text in hostile_pairs(seed=5, number=200):
-                start_s = time.monotonic()
+                start_s, worked_s = time.monotonic(), time.thread_time()
                 verdicts.add(verifier.check_one(gold, text)[0])
                 slowest_s = max(slowest_s, time.monotonic() - start_s)
+                most_work_s = max(most_work_s, time.thread_time() - worked_s)
 
         thread = threading.Thread(target=run)
         thread.start()
@@ -203,7 +209,8 @@ def test_hostile_answers_from_a_thread_end_in_time_and_memory() -> None:
             for line in Path(f"/proc/{pid}/status").read_text().splitlines()
             if line.startswith("VmHWM")
         ]
-    assert slowest_s < 0.2 + 1.0  # measured: 0.25
+    assert slowest_s < 20.0  # 0.25 if the machine is idle
+    assert most_work_s < 2.0  # 0.2 of our own processor time, before a server is asked
     assert Verdict.INFRA_ERROR not in verdicts
     assert max(server_kib) < 400 << 10
 
