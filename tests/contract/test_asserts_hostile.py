@@ -181,7 +181,7 @@ def test_nothing_else_passes(program: str, tests: str, status: str) -> None:
 def test_no_call_takes_longer_than_its_limit(program: str, tests: str) -> None:
     started = time.monotonic()
     assert asserts(program, tests, call_timeout_s=0.1)[0] == "timed_out"
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 20
 
 
 # --- a process that does not keep to the channel's rules ----------------------------------------
@@ -289,12 +289,12 @@ def test_a_report_of_loading_is_one_of_two(loaded: bytes) -> None:
 
 def test_frames_that_never_end_end_at_the_deadline() -> None:
     def drip(fd: int) -> None:
-        os.write(fd, struct.pack("!I", 1000))
-        for _ in range(200):
+        os.write(fd, struct.pack("!I", 3000))
+        for _ in range(3000):  # a minute
             os.write(fd, b"l")
             time.sleep(0.02)
 
     started = time.monotonic()
     assert asserts(drip, "assert f()", call_timeout_s=0.2)[0] == "timed_out"
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 20
     assert asserts(lambda fd: None, "assert f()")[0] == "crashed"

@@ -256,10 +256,10 @@ SAME_HASH = block(*(encode(n * sys.hash_info.modulus, MIB) for n in range(1, 20_
     ids=lambda forged: str(forged[:12]),
 )
 def test_forged_bytes_are_malformed_at_once(forged: bytes) -> None:
-    started = time.monotonic()
+    started_s = time.thread_time()
     with pytest.raises(MalformedError):
         decode(forged)
-    assert time.monotonic() - started < 1
+    assert time.thread_time() - started_s < 1  # 0.02 at most
 
 
 def test_a_range_stays_a_range() -> None:
@@ -353,7 +353,7 @@ def test_a_byte_now_and_then_does_not_move_the_deadline(ends: Ends) -> None:
     stop = threading.Event()
 
     def drip() -> None:
-        ends[1].send(COUNT.pack(50))
+        ends[1].send(COUNT.pack(3000))  # bytes: a minute of them
         while not stop.wait(0.02):
             ends[1].send(b"x")
 
@@ -361,17 +361,18 @@ def test_a_byte_now_and_then_does_not_move_the_deadline(ends: Ends) -> None:
     thread.start()
     started = time.monotonic()
     with pytest.raises(ChannelTimeoutError):
-        Frames(ends[0].fileno(), 100, timed=True).receive(started + 0.15)
-    assert time.monotonic() - started < 0.6
+        Frames(ends[0].fileno(), 4000, timed=True).receive(started + 0.15)
+    took_s = time.monotonic() - started
     stop.set()
     thread.join()
+    assert took_s < 20
 
 
 def test_whoever_does_not_read_cannot_stop_the_writer(ends: Ends) -> None:
     started = time.monotonic()
     with pytest.raises(ChannelTimeoutError):
         Frames(ends[0].fileno(), 100, timed=True).send(bytes(8 * MIB), started + 0.1)
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 20
     ends[1].close()
     with pytest.raises(ChannelClosedError):
         Frames(ends[0].fileno(), 100, timed=True).send(b"x", time.monotonic() + 1)
