@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
+import srpo
 from srpo.sandbox.channel.tests_text import TestText
 from tests.processes import asserts
 
@@ -211,3 +216,30 @@ def test_names_of_the_program_are_those_that_nobody_else_defines() -> None:
         "Solution",
         "Solution().f",
     ]
+
+
+# --- what the processes load ------------------------------------------------------------------
+
+SRC = Path(srpo.__file__).parent
+
+
+def test_only_the_standard_library_is_loaded() -> None:
+    modules = "encoding decoding peer model_side opaque tests_side tests_run"
+    names = [f"channel.{name}" for name in modules.split()]
+    code = (
+        "import sys, types\n"
+        f"for name, path in (('srpo', {str(SRC)!r}), ('srpo.sandbox', {str(SRC / 'sandbox')!r})):\n"
+        "    sys.modules[name] = module = types.ModuleType(name)\n"
+        "    module.__path__ = [path]\n"
+        f"import {', '.join(f'srpo.sandbox.{name}' for name in names)}\n"
+        "print(*sorted(name for name in sys.modules if name.startswith('srpo')))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-s", "-P", "-S", "-c", code], check=True, capture_output=True, text=True
+    )
+    assert set(done.stdout.split()) == {
+        "srpo",
+        "srpo.sandbox",
+        "srpo.sandbox.channel",
+        *(f"srpo.sandbox.{n}" for n in names),
+    }

@@ -194,3 +194,41 @@ def test_the_ledger_says_why_a_group_stayed_small(tmp_path: Path) -> None:
         found = [ledger.life_of(row.id)[0][0].why for row in ledger.find_problems("")]
     # two of two right, of four: 1 - 3/4 * 4/5
     assert found == ["its turn; no rest, chance 0.40"] * 3
+
+
+@pytest.mark.parametrize(("refills", "count", "groups"), [(0, 30, 3), (2, 30, 9), (2, 7, 7)])
+def test_a_run_in_which_nothing_is_mixed_takes_every_refill_there_is(
+    tmp_path: Path, refills: int, count: int, groups: int
+) -> None:
+    # three groups of four a step, and two rounds of three others; no problem twice in a step
+    rule = {"rule": "uniform", "refills": refills, "idle_epochs": 99}
+    config = config_of(tmp_path, count=count, stage=in_steps(2), selection=rule)
+    train(config, tmp_path / "r", open_model=opener([WRONG]))
+    total = RunDirectory(tmp_path / "r").read_metrics()[-1]["rollouts/total"]
+    assert total == 2 * groups * 4
+
+
+def test_a_run_over_mixed_groups_records_what_it_trained_on(tmp_path: Path) -> None:
+    # all answers are wrong, and the longer ones are punished for their length: nothing to train on
+    config = config_of(
+        tmp_path,
+        loss={"average_over": "mixed"},
+        selection={"rule": "uniform"},
+        stage={
+            "epochs": None,
+            "steps": 2,
+            "reward": {"overlong": "soft", "overlong_buffer_tokens": 24},
+        },
+    )
+    train(config, tmp_path / "r", open_model=opener([WRONG, WRONG + " 7 7"]))
+    run = RunDirectory(tmp_path / "r")
+    lines = [
+        json.loads(line)
+        for path in (tmp_path / "r" / "rollouts").rglob("step_*.jsonl")
+        for line in path.read_text(encoding="utf-8").splitlines()
+    ]
+    assert len({row["reward"] for row in lines}) > 1
+    assert {row["advantage"] for row in lines} == {0.0}
+    for row in run.read_metrics():
+        assert row["fate/gradient_tokens"] == 0
+        assert row["fate/all_wrong_tokens"]

@@ -184,14 +184,6 @@ def test_nothing_to_grade(grader: Grader) -> None:
         assert graded == groups
 
 
-def test_the_real_sandbox_starts_with_the_first_program() -> None:
-    with Grader(ONE_WORKER) as grader:
-        assert grader._own_sandbox is None
-        (row,) = grade(grader, code_problem(CASES), fenced(GOOD))
-        assert row.verdict is Verdict.CORRECT and row.passed_frac == 1.0
-        assert grader.describe().startswith("Sandbox ")
-
-
 def test_a_sandbox_that_cannot_start_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("srpo.sandbox.local.AUTOMATIC", ())
     with Grader(ONE_WORKER) as grader, pytest.raises(SandboxError, match="cannot be isolated here"):

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import sqlite3
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -16,7 +13,6 @@ from srpo.history import Ledger, When, check_same_problems
 from srpo.history.schema import STATEMENT_CHARS
 from tests.factories import group, math_problem
 
-NOBODY = 65534
 PROBLEMS = [math_problem(f"What is 2 + {i}?", id=f"p{i:03d}") for i in range(400)]
 
 
@@ -129,55 +125,6 @@ def test_a_ledger_that_nobody_else_may_even_read_is_said_to_be_locked(tmp_path: 
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(RunDirectoryError, match="locked by another process"):
             Ledger(path, read_only=True, wait_s=0.05)
-
-
-def as_nobody(action: Callable[[], None]) -> None:
-    """Run `action` in a process that has no rights beyond everyone's; its failure is ours."""
-
-    def drop_rights() -> None:
-        if os.geteuid() == 0:
-            os.setgroups([])
-            os.setgid(NOBODY)
-            os.setuid(NOBODY)
-        action()
-
-    process = multiprocessing.get_context("fork").Process(target=drop_rights)
-    process.start()
-    process.join(30)
-    assert process.exitcode == 0
-
-
-@pytest.fixture
-def open_to_all(tmp_path: Path) -> Path:
-    """A folder that everyone may look into."""
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder.stat().st_uid == os.geteuid() and not folder.stat().st_mode & 0o001:
-            folder.chmod(0o755)
-    return tmp_path
-
-
-def test_a_ledger_without_permission_is_refused(open_to_all: Path) -> None:
-    path = write_ledger(open_to_all / "ledger.sqlite")
-    path.chmod(0)
-
-    def check() -> None:
-        assert "no permission to read" in refusal(path)
-        assert "no permission to write" in refusal(path, read_only=False)
-
-    as_nobody(check)
-
-
-def test_a_ledger_may_be_read_in_a_folder_that_may_not_be_written(open_to_all: Path) -> None:
-    path = write_ledger(open_to_all / "ledger.sqlite")
-    path.chmod(0o444)
-    open_to_all.chmod(0o555)
-
-    def check() -> None:
-        with Ledger(path, read_only=True) as ledger:
-            assert [row.groups for row in ledger.epochs()] == [400]
-        assert "no permission to write" in refusal(path, read_only=False)
-
-    as_nobody(check)
 
 
 def test_a_ledger_that_ends_before_the_checkpoint_is_not_gone_on_with(tmp_path: Path) -> None:

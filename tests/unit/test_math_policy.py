@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from fractions import Fraction
 
 import pytest
@@ -228,13 +226,3 @@ def test_other_words_are_no_units(text: str) -> None:
 def test_cleaning_twice_changes_nothing_more() -> None:
     for text in (one for pair in SAME for one in pair):
         assert key(clean(clean(text))) == key(clean(text))
-
-
-def test_comparing_needs_neither_sympy_nor_torch() -> None:
-    program = (
-        "import sys; from srpo.rewards.math import MathVerifier\n"
-        "v = MathVerifier(); assert v.check_one('1/2', r'\\boxed{0.5}')[0] == 'correct'\n"
-        "assert not {'sympy', 'torch', 'math_verify'} & set(sys.modules), 'loaded'"
-    )
-    done = subprocess.run([sys.executable, "-c", program], timeout=60, check=False)
-    assert done.returncode == 0

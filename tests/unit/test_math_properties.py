@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from fractions import Fraction
 
 from hypothesis import given, settings
@@ -20,7 +19,7 @@ from srpo.rewards.math.answers import (
 )
 from srpo.rewards.math.text import clean
 from srpo.types import Verdict
-from tests.hostile_answers import GOLDS, hostile_pairs
+from tests.hostile_answers import GOLDS
 
 PIECES = (
     "x", "y", "1", "2", "23", "0.5", r"\frac{1}{2}", r"\frac12", r"\sqrt{2}", "^{2}", "^2", "+",
@@ -70,15 +69,6 @@ def test_a_quantity_equals_its_conversion_alone(value: Fraction, unit: str) -> N
     if unit != "cm" and unit != "km":
         assert quick_comparison(text, converted) is True
     assert quick_comparison(text, text.replace(unit, "mol")) is False
-
-
-def test_hostile_answers_are_read_or_refused_at_once() -> None:
-    slowest_s = 0.0
-    for gold, text in hostile_pairs(seed=3, number=600):
-        start_s = time.thread_time()
-        VERIFIER._decide(gold, text)
-        slowest_s = max(slowest_s, time.thread_time() - start_s)
-    assert slowest_s < 1.0  # measured: 0.13 s for nine million characters
 
 
 def test_the_golds_of_hostile_answers_are_fine() -> None:

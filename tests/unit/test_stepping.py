@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,7 +10,6 @@ from typing import Any, cast
 
 import pytest
 
-from srpo import train
 from srpo.account import fate_of
 from srpo.batching import with_stage_advantages
 from srpo.engines.scripted import ScriptedEngine
@@ -20,10 +18,9 @@ from srpo.run.recording import Update
 from srpo.run.session import Session
 from srpo.run.stepping import update
 from srpo.run.watcher import Silent
-from srpo.rundir import RunDirectory
 from srpo.types import Clip, Datum, Group, Rollout, Verdict
 from tests.factories import math_problem, rollout
-from tests.short_runs import WRONG, config_of, opener
+from tests.short_runs import config_of
 
 FIRST, SECOND = (7, 8), (9,)
 # two completions of each prompt, equally likely; the second one's last token is certain
@@ -281,29 +278,3 @@ def test_groups_that_are_left_out_of_the_average_have_no_advantage_at_all(
         found = with_stage_advantages(s.config.loss, s.config.stage[0], group)
         assert found.has_signal == has_signal
     assert {fate_of(r, found).value for r in found.rollouts} == {f"all_{verdict}"}
-
-
-def test_a_run_over_mixed_groups_records_what_it_trained_on(tmp_path: Path) -> None:
-    # all answers are wrong, and the longer ones are punished for their length: nothing to train on
-    config = config_of(
-        tmp_path,
-        loss={"average_over": "mixed"},
-        selection={"rule": "uniform"},
-        stage={
-            "epochs": None,
-            "steps": 2,
-            "reward": {"overlong": "soft", "overlong_buffer_tokens": 24},
-        },
-    )
-    train(config, tmp_path / "r", open_model=opener([WRONG, WRONG + " 7 7"]))
-    run = RunDirectory(tmp_path / "r")
-    lines = [
-        json.loads(line)
-        for path in (tmp_path / "r" / "rollouts").rglob("step_*.jsonl")
-        for line in path.read_text(encoding="utf-8").splitlines()
-    ]
-    assert len({row["reward"] for row in lines}) > 1
-    assert {row["advantage"] for row in lines} == {0.0}
-    for row in run.read_metrics():
-        assert row["fate/gradient_tokens"] == 0
-        assert row["fate/all_wrong_tokens"]
