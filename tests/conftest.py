@@ -13,5 +13,8 @@ os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 os.environ["MPLBACKEND"] = "Agg"
 
 # On a busy machine examples take long to make: no finding about the code.
-settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("busy")
+# `make slow` is thorough.
+BUSY = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("quick", BUSY, max_examples=40)
+settings.register_profile("thorough", BUSY, max_examples=300)
+settings.load_profile("quick")

@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from srpo.sandbox.channel import encoding
@@ -74,13 +74,11 @@ def exactly(value: Any) -> Any:
 
 
 @given(values)
-@settings(max_examples=80, deadline=None)
 def test_a_value_comes_back_as_it_was(value: object) -> None:
     assert exactly(decode(encode(value, MIB))) == exactly(value)
 
 
 @given(values, st.data())
-@settings(max_examples=40, deadline=None)
 def test_a_part_of_a_value_is_no_value(value: object, data: st.DataObject) -> None:
     whole = encode(value, MIB)
     cut = data.draw(st.integers(0, len(whole) - 1))
@@ -91,7 +89,6 @@ def test_a_part_of_a_value_is_no_value(value: object, data: st.DataObject) -> No
 
 
 @given(values, st.data())
-@settings(max_examples=80, deadline=None)
 def test_a_damaged_value_is_another_value_or_malformed(value: object, data: st.DataObject) -> None:
     damaged = bytearray(encode(value, MIB))
     for _ in range(data.draw(st.integers(1, 3))):
@@ -105,7 +102,6 @@ def test_a_damaged_value_is_another_value_or_malformed(value: object, data: st.D
 
 
 @given(st.binary(max_size=200))
-@settings(max_examples=200, deadline=None)
 def test_noise_is_malformed_or_a_value(noise: bytes) -> None:
     try:
         decoded = decode(noise)

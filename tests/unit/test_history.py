@@ -292,7 +292,7 @@ def test_the_preview_counts_what_resampling_then_does(
 RECORD = st.tuples(st.integers(0, 2), st.integers(0, 3), st.integers(1, 3))
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(
     steps=st.lists(st.lists(RECORD, max_size=3, unique_by=lambda r: r[0]), max_size=5),
     decided=st.lists(st.sampled_from(list(Decision)), min_size=5, max_size=5),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -135,7 +135,6 @@ def padded(rows: Sequence[Sequence[int]]) -> int:
     return len(rows) * max(len(row) for row in rows)
 
 
-@settings(max_examples=60)
 @given(lengths, st.integers(1, 40), st.booleans())
 def test_no_cut_is_larger_than_allowed_and_none_is_lost(
     found: list[tuple[int, int]], max_tokens: int, share: bool

@@ -352,9 +352,7 @@ problem = st.builds(with_content_id, st.just("math"), solid, solid, st.just([]),
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     problems=st.lists(
         problem, min_size=1, max_size=4, unique_by=lambda p: (p.domain, p.statement.strip())

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from srpo.config import StageConfig
@@ -346,7 +346,6 @@ def test_the_state_of_other_problems_is_refused() -> None:
         selection({"a": 6}).load_state_dict(state)
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     st.lists(st.sets(st.integers(0, 11)), min_size=1, max_size=5),
     st.integers(0, 6),

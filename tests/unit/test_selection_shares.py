@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from srpo.selection.shares import quotas
@@ -51,7 +51,6 @@ def test_a_set_with_less_than_one_place_a_step_comes_when_its_turn_has_come() ->
     assert [i for i, cut in enumerate(cuts) if cut["rare"]] == [1, 5, 9]
 
 
-@settings(max_examples=60)
 @given(
     st.lists(st.sampled_from([0.01, 0.1, 0.5, 1.0, 2.0, 3.0, 10.0]), min_size=1, max_size=4),
     st.integers(1, 40),
