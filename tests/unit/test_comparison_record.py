@@ -72,6 +72,7 @@ def test_a_changed_base_is_refused_by_the_setting(tmp_path: Path) -> None:
         keep_plan(again, lambda _: None)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_another_srpo_is_refused_for_running_and_said_in_results(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -88,6 +88,7 @@ def test_a_budget_that_the_plan_does_not_have_gives_no_column(tmp_path: Path) ->
     assert {where for where, _ in summary.accuracy} == {("tokens", 1000)}  # no test was made either
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_accuracy_is_shown_at_smaller_budgets_too(tmp_path: Path) -> None:
     text = PLAN.replace("[evaluation]", "[evaluation]\nbudgets_tokens = [1000, 399]")
     found = comparison(tmp_path, text)
@@ -147,6 +148,7 @@ def with_rates(folder: Path, seeds: str = "[1]") -> Comparison:
     return comparison(folder, PLAN.replace("[budget]", RATES.replace("[1]", seeds) + "[budget]"))
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_rate_that_wins_later_does_not_take_over_runs_of_another(tmp_path: Path) -> None:
     found = with_rates(tmp_path)
     keep_plan(found, lambda _: None)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -16,11 +18,19 @@ from tests.factories import group, math_problem
 PROBLEMS = [math_problem(f"What is 2 + {i}?", id=f"p{i:03d}") for i in range(400)]
 
 
-def write_ledger(path: Path) -> Path:
+@cache
+def whole_ledger() -> bytes:
     """Four hundred problems and one step: some dozen pages of SQLite."""
-    with Ledger(path) as ledger:
-        ledger.add_problems("math", PROBLEMS)
-        ledger.record_step(When(1, 1, 1), [group([1, 0], p) for p in PROBLEMS], [], [])
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "ledger.sqlite"
+        with Ledger(path) as ledger:
+            ledger.add_problems("math", PROBLEMS)
+            ledger.record_step(When(1, 1, 1), [group([1, 0], p) for p in PROBLEMS], [], [])
+        return path.read_bytes()
+
+
+def write_ledger(path: Path) -> Path:
+    path.write_bytes(whole_ledger())
     return path
 
 
