@@ -37,12 +37,22 @@ def rollout(
     )
 
 
-def group(rewards: Sequence[float], problem: Problem | None = None) -> Group:
-    """Rewards of 1.0 and above are correct answers, others wrong ones."""
-    rollouts = tuple(
-        rollout(Verdict.CORRECT if value >= 1.0 else Verdict.WRONG, reward=value)
-        for value in rewards
-    )
+RIGHT = rollout(Verdict.CORRECT, reward=1.0)
+WRONG = rollout(Verdict.WRONG, reward=0.0)
+CUT = rollout(Verdict.TRUNCATED, reward=0.0, stop_reason="length")
+BROKEN = rollout(Verdict.INFRA_ERROR)
+
+
+def group_of(*rollouts: Rollout, problem: Problem | None = None) -> Group:
     return Group(
         problem=problem or math_problem(), prompt=(7, 8), rollouts=rollouts, policy_version=0
     )
+
+
+def group(rewards: Sequence[float], problem: Problem | None = None) -> Group:
+    """Rewards of 1.0 and above are correct answers, others wrong ones."""
+    rollouts = (
+        rollout(Verdict.CORRECT if value >= 1.0 else Verdict.WRONG, reward=value)
+        for value in rewards
+    )
+    return group_of(*rollouts, problem=problem)

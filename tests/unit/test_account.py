@@ -27,22 +27,15 @@ from srpo.batching import with_advantages
 from srpo.run.figures import Evaluation, evaluation_row, score_domain
 from srpo.subsets import with_subset
 from srpo.types import Fate, Group, Rollout, Verdict
-from tests.factories import code_problem, math_problem, rollout
+from tests.factories import BROKEN, CUT, RIGHT, WRONG, code_problem, group_of, math_problem, rollout
 
 
 def of(*rollouts: Rollout) -> Group:
-    made = Group(problem=math_problem(), prompt=(7, 8), rollouts=rollouts, policy_version=0)
-    return with_advantages(made, mask_truncated=True, count_truncated=True)
+    return with_advantages(group_of(*rollouts), mask_truncated=True, count_truncated=True)
 
 
 def fates(group: Group) -> list[str]:
     return [fate_of(r, group).value for r in group.rollouts]
-
-
-RIGHT = rollout(Verdict.CORRECT, reward=1.0)
-WRONG = rollout(Verdict.WRONG, reward=0.0)
-CUT = rollout(Verdict.TRUNCATED, reward=0.0, stop_reason="length")
-BROKEN = rollout(Verdict.INFRA_ERROR)
 
 
 # --- one rollout, one fate ------------------------------------------------------------------------

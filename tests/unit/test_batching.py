@@ -21,15 +21,11 @@ from srpo.batching import (
 )
 from srpo.engines.scripted import ScriptedEngine
 from srpo.types import Adam, Clip, Datum, Group, Rollout, Sampling, Verdict
-from tests.factories import group, math_problem, rollout
+from tests.factories import group, group_of, math_problem, rollout
 
 
 def advantages(found: Group) -> list[float]:
     return [round(r.advantage, 4) for r in found.rollouts]
-
-
-def group_of(*rollouts: Rollout) -> Group:
-    return Group(problem=math_problem(), prompt=(7, 8), rollouts=rollouts, policy_version=0)
 
 
 def cut_short() -> Group:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from srpo.batching import with_advantages
 from srpo.subsets import most_varied, with_subset
-from srpo.types import Group, Rollout, Verdict
-from tests.factories import group, math_problem, rollout
+from srpo.types import Group
+from tests.factories import BROKEN, CUT, RIGHT, WRONG, group, group_of
 
 rewards_lists = st.lists(st.sampled_from([-0.1, 0.0, 0.1, 0.5, 1.0, 1.1]), max_size=9)
 
@@ -77,23 +77,13 @@ def test_those_left_out_get_no_advantage_and_the_others_that_of_the_subset() -> 
     assert [round(r.advantage, 3) for r in graded.rollouts] == [-1, 0, 1, 0, 0, 0, 0, 0]
 
 
-def of(*rollouts: Rollout) -> Group:
-    return Group(problem=math_problem(), prompt=(7, 8), rollouts=rollouts, policy_version=0)
-
-
-RIGHT = rollout(Verdict.CORRECT, reward=1.0)
-WRONG = rollout(Verdict.WRONG, reward=0.0)
-CUT = rollout(Verdict.TRUNCATED, reward=0.0, stop_reason="length")
-BROKEN = rollout(Verdict.INFRA_ERROR)
-
-
 def test_what_could_not_be_graded_is_never_chosen() -> None:
-    assert trained(with_subset(of(BROKEN, WRONG, BROKEN, WRONG, RIGHT), 2)) == [1, 4]
+    assert trained(with_subset(group_of(BROKEN, WRONG, BROKEN, WRONG, RIGHT), 2)) == [1, 4]
 
 
 def test_of_equal_rewards_the_answer_that_came_to_its_end_is_chosen() -> None:
     # the truncated one would be masked: with it, nothing would be pushed down
-    assert trained(with_subset(of(CUT, RIGHT, WRONG, RIGHT), 2)) == [1, 2]
+    assert trained(with_subset(group_of(CUT, RIGHT, WRONG, RIGHT), 2)) == [1, 2]
 
 
 def test_answers_that_get_no_advantage_take_no_place_of_one_that_may() -> None:
@@ -101,7 +91,7 @@ def test_answers_that_get_no_advantage_take_no_place_of_one_that_may() -> None:
     # others, the two truncated ones vary most from the right ones. Masked, they would be all that
     # pulls the mean down, and nothing would be pushed down: 2 right and 2 wrong are taken
     cut = replace(CUT, reward=-0.1)
-    made = of(cut, RIGHT, WRONG, WRONG, cut, RIGHT, WRONG, WRONG)
+    made = group_of(cut, RIGHT, WRONG, WRONG, cut, RIGHT, WRONG, WRONG)
     assert trained(with_subset(made, 4)) == [0, 1, 4, 5]
     chosen = with_subset(made, 4, train_truncated=False)
     assert trained(chosen) == [1, 2, 3, 5]
@@ -112,7 +102,7 @@ def test_answers_that_get_no_advantage_take_no_place_of_one_that_may() -> None:
 def test_they_take_the_places_that_are_left_and_still_count_in_the_mean() -> None:
     # 2 right and 3 truncated, 4 to take: both right ones, and the first two truncated ones, which
     # bring the mean to 1/2: the right ones are pushed up
-    chosen = with_subset(of(CUT, RIGHT, CUT, CUT, RIGHT), 4, train_truncated=False)
+    chosen = with_subset(group_of(CUT, RIGHT, CUT, CUT, RIGHT), 4, train_truncated=False)
     assert trained(chosen) == [0, 1, 2, 4]
     found = with_advantages(chosen, mask_truncated=True, count_truncated=True)
     assert [round(r.advantage, 4) for r in found.rollouts] == [0, 1, 0, 0, 1]
@@ -120,12 +110,12 @@ def test_they_take_the_places_that_are_left_and_still_count_in_the_mean() -> Non
 
 @pytest.mark.parametrize("count", [0, 3, 4, 9])
 def test_a_group_that_is_small_enough_stays_as_it_is(count: int) -> None:
-    small = of(RIGHT, BROKEN, WRONG, WRONG)
+    small = group_of(RIGHT, BROKEN, WRONG, WRONG)
     assert with_subset(small, count) == small
 
 
 def test_everything_else_of_the_group_stays_as_it_was() -> None:
-    before = of(RIGHT, WRONG, WRONG, BROKEN)
+    before = group_of(RIGHT, WRONG, WRONG, BROKEN)
     after = with_subset(before, 2)
     assert (
         replace(after, rollouts=tuple(replace(r, trained=True) for r in after.rollouts)) == before

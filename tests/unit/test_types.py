@@ -8,7 +8,7 @@ import pytest
 
 from srpo import types
 from srpo.types import Datum, Group, Outcome, Verdict, outcome_of
-from tests.factories import group, math_problem, rollout
+from tests.factories import group, group_of, math_problem, rollout
 
 
 @pytest.mark.parametrize(
@@ -27,9 +27,8 @@ def test_the_outcome_of_counts(correct: int, gradable: int, outcome: Outcome) ->
     assert outcome_of(correct, gradable) is outcome
 
 
-def group_of(*verdicts: Verdict | None) -> Group:
-    rollouts = tuple(rollout(verdict) for verdict in verdicts)
-    return Group(math_problem(), (7, 8), rollouts, policy_version=0)
+def judged(*verdicts: Verdict | None) -> Group:
+    return group_of(*map(rollout, verdicts))
 
 
 def test_only_two_verdicts_say_nothing_about_the_answer() -> None:
@@ -40,15 +39,15 @@ def test_every_gradable_verdict_but_correct_is_a_wrong_answer() -> None:
     wrong = [v for v in Verdict if v.gradable and v is not Verdict.CORRECT]
     assert len(wrong) == 5
     for verdict in wrong:
-        assert group_of(verdict).outcome is Outcome.ALL_WRONG
-        assert group_of(verdict, Verdict.CORRECT).outcome is Outcome.MIXED
+        assert judged(verdict).outcome is Outcome.ALL_WRONG
+        assert judged(verdict, Verdict.CORRECT).outcome is Outcome.MIXED
 
 
 def test_what_could_not_be_graded_does_not_change_the_outcome() -> None:
     broken = (Verdict.INFRA_ERROR, Verdict.UNGRADABLE, None)
-    assert group_of(Verdict.CORRECT, *broken).outcome is Outcome.ALL_CORRECT
-    assert group_of(Verdict.WRONG, *broken).outcome is Outcome.ALL_WRONG
-    found = group_of(*broken)
+    assert judged(Verdict.CORRECT, *broken).outcome is Outcome.ALL_CORRECT
+    assert judged(Verdict.WRONG, *broken).outcome is Outcome.ALL_WRONG
+    found = judged(*broken)
     assert (found.outcome, found.num_gradable) == (Outcome.UNGRADABLE, 0)
 
 
