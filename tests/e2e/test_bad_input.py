@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from srpo import cli
 from srpo.embedded import MODEL_DIR
 from srpo.rundir import RunDirectory
+from tests.command_line import Outcome, run_here
 
 SMALL = """
 [model]
@@ -35,13 +33,6 @@ samples = 0
 """
 
 
-@dataclass
-class Outcome:
-    code: int
-    out: str
-    err: str
-
-
 @pytest.fixture
 def srpo(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
@@ -50,12 +41,7 @@ def srpo(
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments: object) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["srpo", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        captured = capsys.readouterr()
-        code = ended.value.code
-        return Outcome(code if isinstance(code, int) else 0, captured.out, captured.err)
+        return run_here(monkeypatch, capsys, *arguments)
 
     yield run
     assert not (tmp_path / "runs").exists()

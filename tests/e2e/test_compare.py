@@ -5,15 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
-import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from srpo import cli
 from srpo.rundir import RunDirectory
+from tests.command_line import Outcome, run_here
 from tests.comparisons import BASE, write_plan
 
 TINY = """
@@ -35,13 +33,6 @@ settings = { "stage.1.steps" = 1 }
 """
 
 
-@dataclass(frozen=True)
-class Outcome:
-    code: int
-    out: str
-    err: str
-
-
 @pytest.fixture
 def srpo(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
@@ -51,12 +42,7 @@ def srpo(
     monkeypatch.setenv("COLUMNS", "100")
 
     def run(*arguments: object) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["srpo", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        captured = capsys.readouterr()
-        code = ended.value.code
-        return Outcome(code if isinstance(code, int) else 0, captured.out, captured.err)
+        return run_here(monkeypatch, capsys, *arguments)
 
     return run
 

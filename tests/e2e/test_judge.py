@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from srpo import cli
+from tests.command_line import command, run_here
 
 MATH: dict[str, Any] = {"id": "m", "domain": "math", "completion": "4", "answer": "4"}
 CODE: dict[str, Any] = {
@@ -33,12 +33,8 @@ def srpo(
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["srpo", "judge", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        captured = capfd.readouterr()
-        code = ended.value.code
-        return code if isinstance(code, int) else 0, captured.out, captured.err
+        done = run_here(monkeypatch, capfd, "judge", *arguments)
+        return done.code, done.out, done.err
 
     return run
 
@@ -67,7 +63,7 @@ def test_standard_input_and_output(
     srpo: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "srpo", "judge", "-"],
+        command("judge", "-"),
         input=lines(MATH, MATH | {"id": 2}), capture_output=True, text=True, cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -138,10 +134,10 @@ def test_verdicts_of_an_earlier_time_are_replaced(srpo: Command, tmp_path: Path)
 
 
 def test_a_verdict_comes_before_the_next_row_is_written(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "srpo", "judge", "-", "--out", "-", "--workers", "1"]
+    words = command("judge", "-", "--out", "-", "--workers", "1")
     rows = (MATH, CODE, {**MATH, "id": "third"})
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     ) as judge:
         assert judge.stdin is not None and judge.stdout is not None
         for row in rows:
@@ -160,7 +156,7 @@ def test_a_disk_that_is_full_is_named(srpo: Command, tmp_path: Path) -> None:
 
 def test_ctrl_c_leaves_whole_lines_and_says_how_many(tmp_path: Path) -> None:
     child = subprocess.Popen(
-        [sys.executable, "-m", "srpo", "judge", "-", "--out", "out.jsonl"],
+        command("judge", "-", "--out", "out.jsonl"),
         stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell job ignores it
     )  # fmt: skip
@@ -188,7 +184,7 @@ def test_a_reader_that_goes_away_ends_it_quietly(tmp_path: Path) -> None:
     os.close(reading)
     with os.fdopen(writing, "wb") as closed:
         done = subprocess.run(
-            [sys.executable, "-m", "srpo", "judge", "-"], input=lines(MATH).encode(),
+            command("judge", "-"), input=lines(MATH).encode(),
             stdout=closed, stderr=subprocess.PIPE, cwd=tmp_path,
         )  # fmt: skip
     assert done.returncode == 1 and done.stderr == b""

@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 
 from benchmarks.kills import outcome
 from srpo.embedded import MODEL_DIR
+from tests.command_line import command, run
 
 CONFIG = """
 [model]
@@ -46,14 +46,6 @@ every_steps = 4
 [checkpoint]
 every_steps = 3
 """
-
-
-def command(*words: str) -> list[str]:
-    return [sys.executable, "-m", "srpo", *words]
-
-
-def run(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(*words), cwd=cwd, capture_output=True, text=True, timeout=110)
 
 
 @pytest.fixture(scope="module")

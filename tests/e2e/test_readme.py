@@ -18,6 +18,7 @@ from srpo.embedded import MODEL_DIR
 from srpo.embedded.world import generate
 from srpo.problems import write_problems
 from srpo.run.problem_sets import load_sets
+from tests.command_line import command, settings
 
 ROOT = Path(__file__).parents[2]
 ROOMS_WITH_FILES = ("config", "engines", "rewards", "run", "resuming", "sandbox")
@@ -53,10 +54,6 @@ def run(command: list[str], cwd: Path) -> str:
     return done.stdout
 
 
-def settings(texts: tuple[str, ...]) -> list[str]:
-    return [part for text in texts for part in ("--set", text)]
-
-
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what the README's commands expect to find in it."""
@@ -68,19 +65,18 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(ROOT / "benchmarks" / "plans", folder / "benchmarks" / "plans")
     rows = next(b for b in re.findall(r"```json\n(.*?)```", README, re.DOTALL) if '"id"' in b)
     (folder / "rows.jsonl").write_text(rows, encoding="utf-8")
-    srpo = [sys.executable, "-m", "srpo"]
-    run([*srpo, "train", "--out", "runs/demo-001", *settings(SHORTER)], folder)
-    own = ["--problems", "math.jsonl", "--model", "MODEL", *settings(OWN_SHORTER)]
-    run([*srpo, "train", "--out", "runs/own-001", *own], folder)
+    run(command("train", "--out", "runs/demo-001", *settings(*SHORTER)), folder)
+    own = ["--problems", "math.jsonl", "--model", "MODEL", *settings(*OWN_SHORTER)]
+    run(command("train", "--out", "runs/own-001", *own), folder)
     return folder
 
 
 def words_of(command: str, workplace: Path) -> list[str]:
     words = [sys.executable, "-m", *shlex.split(command)]
     if "--algorithm" in words or "--ledger" in words:
-        return words + settings(SHORTER)
+        return words + settings(*SHORTER)
     if "--problems" in words:
-        return words + settings(OWN_SHORTER)
+        return words + settings(*OWN_SHORTER)
     if "--problem" in words:  # the README's may not be in the shorter run; take one that is
         rollouts = next((workplace / "runs" / "demo-001").glob("rollouts/*/*.jsonl"))
         first = json.loads(rollouts.read_text().splitlines()[0])["problem"]
@@ -116,11 +112,11 @@ def test_the_python_of_the_readme_runs(workplace: Path) -> None:
 
 def test_every_other_command_is_a_make_target() -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    for command in commands():
-        if command.startswith("make "):
-            assert command.split()[1] in targets
+    for line in commands():
+        if line.startswith("make "):
+            assert line.split()[1] in targets
         else:
-            assert command.startswith("srpo "), command
+            assert line.startswith("srpo "), line
 
 
 def test_what_the_commands_write_into_a_checkout_is_ignored() -> None:
@@ -162,7 +158,7 @@ def test_the_real_model_is_trained_by_make_real(tmp_path: Path) -> None:
         "PIP": "true",
         "BIN": str(Path(sys.executable).parent),
         "REAL_MODEL": str(tmp_path / "model"),
-        "REAL_TRAIN": " ".join(["--out", "runs/real", *settings(shorter)]),
+        "REAL_TRAIN": " ".join(["--out", "runs/real", *settings(*shorter)]),
     }
     said = run(
         ["make", "-f", str(ROOT / "Makefile"), "real", *(f"{k}={v}" for k, v in given.items())],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import subprocess
@@ -19,23 +18,9 @@ from srpo.embedded import MODEL_DIR
 from srpo.embedded.world import generate
 from srpo.problems import write_problems
 from srpo.rundir import RunDirectory
+from tests.command_line import ENVIRONMENT, command, run, settings
 
 SHORT = ("sets.math.count=96", "sets.code.count=96", "sets.math.holdout=16", "sets.code.holdout=16")
-ENVIRONMENT = {**os.environ, "PYTHONWARNINGS": "default", "COLUMNS": "100"}
-
-
-def command(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "srpo", *map(str, arguments)]
-
-
-def settings(*texts: str) -> list[str]:
-    return [part for text in texts for part in ("--set", text)]
-
-
-def run(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(*arguments), cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, timeout=110
-    )
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.test_runs import SHORT, rows, run, settings
+from tests.command_line import run, settings
+from tests.e2e.test_runs import SHORT, rows
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

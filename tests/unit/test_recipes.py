@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 
-from srpo import cli
 from srpo.config.files import CONFIGS, load_config
 from srpo.planning.cost import devices_needed
 from srpo.planning.known_models import known_shape
 from srpo.planning.memory import estimate_memory, fitting_tokens
+from tests.command_line import run_here
 
 RECIPES = sorted(CONFIGS.glob("srpo-*.toml"))
 TAG = re.compile(r"\[(V|S2|S|R|U|ours)\]")
@@ -130,11 +129,9 @@ def test_a_recipe_is_planned_without_its_problems_and_without_a_hub(
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setattr(sys, "argv", ["srpo", "plan", str(recipe(size)), "--assume", "math=2000"])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    said = capsys.readouterr().out
-    assert ended.value.code == 0
+    done = run_here(monkeypatch, capsys, "plan", recipe(size), "--assume", "math=2000")
+    said = done.out
+    assert done.code == 0
     assert "* math: 2,000 problems assumed, since data/math.jsonl is not here" in said
     assert "* code: 10,000 problems assumed" in said
     assert "shape from srpo's table" in said
@@ -147,17 +144,13 @@ def test_what_does_not_fit_on_one_device_is_planned_first_and_then_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["srpo", "plan", str(recipe("7b")), "--memory", "130"])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    captured = capsys.readouterr()
-    assert ended.value.code == 2
+    done = run_here(monkeypatch, capsys, "plan", recipe("7b"), "--memory", "130")
+    assert done.code == 2
     # 16 x 7.616e9 bytes are 113.5 GiB, and 4.8 of activations: one device if nothing is copied;
     # srpo's own engine keeps beside them copies of 4 x 7.616e9 bytes, a gradient of 152,064 x 3584
     # x 4 (28.4 and 2.0 GiB), and 5.0 GiB of one prompt and one row, the least there can be
-    assert "devices, of 130 GiB (--memory): at least 1 (113 GiB" in captured.out
-    assert "GPU-hours" in captured.out
-    assert captured.err.startswith(
-        "srpo: this needs 148.9 GiB, but only 130.0 GiB are available: try "
-    )
-    assert "optimizer.moments=8bit" in captured.err
+    assert "devices, of 130 GiB (--memory): at least 1 (113 GiB" in done.out
+    assert "GPU-hours" in done.out
+    needed = "srpo: this needs 148.9 GiB, but only 130.0 GiB are available: try "
+    assert done.err.startswith(needed)
+    assert "optimizer.moments=8bit" in done.err
