@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 
 from hypothesis import HealthCheck, settings
@@ -18,3 +19,11 @@ BUSY = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("quick", BUSY, max_examples=40)
 settings.register_profile("thorough", BUSY, max_examples=300)
 settings.load_profile("quick")
+
+gc.disable()  # until all is imported: looking through it again and again takes seconds
+
+
+def pytest_collection_finish() -> None:
+    """From here on only what the tests make is looked through."""
+    gc.freeze()
+    gc.enable()
