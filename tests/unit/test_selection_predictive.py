@@ -172,10 +172,10 @@ def test_mixed_problems_come_more_often_and_nothing_is_given_up() -> None:
     assert len(came) == 60
 
 
-def test_ten_thousand_chains_choose_and_step_in_well_under_a_tenth_of_a_second() -> None:
-    rule = Dps("s", names(10_000), random.Random(1))
-    rule.observe({i: Tally(n % 9, 8) for n, i in enumerate(names(10_000))})
+def test_a_hundred_thousand_chains_choose_and_step_in_well_under_a_second() -> None:
+    rule = Dps("s", names(100_000), random.Random(1))
+    rule.observe({i: Tally(n % 9, 8) for n, i in enumerate(names(100_000))})
     started = time.process_time()
     chosen = rule.choose(128, NONE)
     rule.observe({choice.problem_id: Tally(1, 8) for choice in chosen})
-    assert time.process_time() - started < 0.1
+    assert time.process_time() - started < 1.0
