@@ -43,7 +43,9 @@ OWN_SHORTER = (
 def commands() -> list[str]:
     blocks = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
     lines = [line.split("#")[0].strip() for block in blocks for line in block.splitlines()]
-    return [line for line in lines if line]
+    found = [line for line in lines if line]
+    assert len(found) >= 20, "the README's blocks of commands are no longer found"
+    return found
 
 
 def run(command: list[str], cwd: Path) -> str:
