@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
-from srpo.engines import Engine
 from srpo.engines.local.engine import LocalEngine
 from srpo.types import Clip, Sampling
 from tests.contract import test_engine as contract
+from tests.engine_promises import Promise, promises
 
 pytestmark = [
     pytest.mark.gpu,
@@ -19,21 +18,38 @@ pytestmark = [
 ]
 
 KINDS = ("llama", "qwen3", "qwen2", "gpt2")
-PROMISES = [promise for name, promise in sorted(vars(contract).items()) if name.startswith("test_")]
 
 
-def on_gpu(kind: str, folder: Path, dtype: torch.dtype = torch.float32) -> LocalEngine:
-    model = contract.tiny_model(kind).to("cuda")
+def local_engine(
+    kind: str, folder: Path, device: str, dtype: torch.dtype = torch.float32
+) -> LocalEngine:
+    model = contract.tiny_model(kind).to(device)
+    assert {weight.device.type for weight in model.parameters()} == {device}
     return LocalEngine(model, folder, dtype=dtype, micro_batch_tokens=16, sampler_rows=5)
 
 
+def on_gpu(kind: str, folder: Path, dtype: torch.dtype = torch.float32) -> LocalEngine:
+    return local_engine(kind, folder, "cuda", dtype)
+
+
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("promise", PROMISES, ids=lambda promise: promise.__name__)
+@pytest.mark.parametrize("promise", promises(), ids=str)
 def test_every_promise_of_the_contract_holds_on_the_gpu(
-    kind: str, promise: Callable[[Callable[[], Engine]], None], tmp_path: Path
+    kind: str, promise: Promise, tmp_path: Path
 ) -> None:
-    promise(lambda: on_gpu(kind, tmp_path))
-    assert torch.cuda.max_memory_allocated() > 0  # it ran there, not on the CPU
+    made: list[LocalEngine] = []
+    at_rest: list[int] = []  # bytes, with the weights there and nothing computed
+
+    def make() -> LocalEngine:
+        made.append(on_gpu(kind, tmp_path))
+        torch.cuda.reset_peak_memory_stats()
+        at_rest.append(torch.cuda.memory_allocated())
+        return made[-1]
+
+    promise.check(make)
+    assert torch.cuda.max_memory_allocated() > at_rest[-1]  # it computed there, not on the CPU
+    for engine in made:  # and stayed there, after steps and loads
+        assert {weight.device.type for weight in engine.model.parameters()} == {"cuda"}
 
 
 @pytest.mark.parametrize("kind", KINDS)
