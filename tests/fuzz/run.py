@@ -19,7 +19,12 @@ def main() -> None:
         targets = importlib.import_module("tests.fuzz.targets")
     name, folder, *options = sys.argv[1:]
     targets.seeds_into(Path(folder), name)
-    atheris.Setup([sys.argv[0], folder, "-timeout=10", *options], targets.TARGETS[name])
+    target = targets.TARGETS[name]
+
+    def run(data: bytes) -> None:  # libFuzzer takes a number for an order
+        target(data)
+
+    atheris.Setup([sys.argv[0], folder, "-timeout=10", *options], run)
     atheris.Fuzz()
 
 

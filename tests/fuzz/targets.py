@@ -1,6 +1,7 @@
 """What is fuzzed: each target takes any bytes, and raises if a promise is broken.
 
 A target names the errors that its code may raise; everything else is a finding, as is a hang.
+It returns whether the bytes got through to the deepest code it tries: False means refused.
 """
 
 from __future__ import annotations
@@ -9,8 +10,11 @@ import contextlib
 import json
 import socket
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 from srpo.problems.rows import BadRowError, parse_row, problem_row
 from srpo.rewards.code.output import same_stdout
@@ -32,7 +36,7 @@ from srpo.sandbox.remote.http import RequestError
 _MAX_BYTES = 1 << 20
 
 
-def extractor(data: bytes) -> None:
+def extractor(data: bytes) -> bool:
     """A completion: its parts, its program, its answer. Nothing may be raised at all."""
     text = data.decode("utf-8", "surrogateescape")
     for prefilled in (False, True):
@@ -43,32 +47,56 @@ def extractor(data: bytes) -> None:
     assert bare_program(text) in (None, text)
     boxed = last_boxed(text)
     assert boxed is None or boxed in text
-    find_answer(text)
+    found = find_answer(text)
     find_stated_answer(text)
     assert 0.0 <= mixing_share(text, "") <= 1.0
+    return None not in (program, boxed, found)
 
 
-def answers(data: bytes) -> None:
+def answers(data: bytes) -> bool:
     """Two answers, parted by a zero byte: the quick comparison is symmetric and raises nothing."""
     one, _, other = data.decode("utf-8", "surrogateescape").partition("\0")
     assert quick_comparison(one, other) == quick_comparison(other, one)
-    if gold_problem(one) is None:
-        assert quick_comparison(one, one) in (True, None)
     assert same_stdout(one, one)
+    if gold_problem(one) is not None:
+        return False
+    assert quick_comparison(one, one) in (True, None)
+    return True
 
 
-def decoder(data: bytes) -> None:
+def decoder(data: bytes) -> bool:
     """An encoded value: it is refused, or what it decodes to survives another round."""
     try:
         value = decode(data)
     except MalformedError:
-        return
+        return False
     again = decode(encode(value, 64 * len(data) + 64))
-    assert type(again) is type(value)
-    assert again == value or value != value or "nan" in repr(value).lower()
+    assert _shape(again) == _shape(value)
+    return True
 
 
-def caller(data: bytes) -> None:
+def _shape(value: Any) -> object:
+    """The value as tuples and texts, which are equal for two NaNs and differ for 0.0 and -0.0."""
+    parts: object
+    match value:
+        case dict():
+            parts = tuple((_shape(key), _shape(item)) for key, item in value.items())
+        case set() | frozenset():
+            parts = tuple(sorted(map(_shape, value), key=repr))
+        case list() | tuple() | deque():
+            parts = (*map(_shape, value), getattr(value, "maxlen", None))
+        case int():
+            parts = hex(value)  # decimal digits of a large number are refused by Python
+        case range():
+            parts = tuple(map(hex, (value.start, value.stop, value.step)))
+        case Fraction():
+            parts = (hex(value.numerator), hex(value.denominator))
+        case _:
+            parts = repr(value)
+    return type(value).__name__, parts
+
+
+def caller(data: bytes) -> bool:
     """A forged channel: each call of a function has an outcome, in time, and never raises."""
     with _sent(data) as fd:
         deadline_s = time.monotonic() + 1.0
@@ -76,20 +104,24 @@ def caller(data: bytes) -> None:
         first = peer.wait_loaded(deadline_s)
         outputs = [peer.call(FunctionCall("f", (1, [2])), deadline_s) for _ in range(3)]
         assert first is None or {output.status for output in outputs} == {first.status}
+        return outputs[0].status == "ok"
 
 
-def tests_channel(data: bytes) -> None:
+def tests_channel(data: bytes) -> bool:
     """A forged channel against trusted tests: a value, an exception of theirs, or LostError."""
     argument = [1, 2]
     with _sent(data) as fd:
         peer = Tests(Frames(fd, _MAX_BYTES, timed=True), call_timeout_s=1.0)
+        num_answers = 0
         try:
             for _ in range(3):
                 peer.ask("call", None, (argument, {"a": {1}}, print))
+                num_answers += 1
         except LostError:
             assert peer.broken is not None
         except Exception as error:  # noqa: BLE001 - whatever the program claims to have raised
             assert not isinstance(error, StopIteration)  # it would end a loop of the tests
+        return num_answers > 0
 
 
 @contextlib.contextmanager
@@ -104,28 +136,32 @@ def _sent(data: bytes) -> Iterator[int]:
         yield ours.fileno()
 
 
-def rows(data: bytes) -> None:
+def rows(data: bytes) -> bool:
     """A line of a problem file: refused by name, or read back from its own row as it was."""
     try:
         problem = parse_row(data, "fuzz")
     except BadRowError as error:
-        assert str(error).isprintable() or "\n" not in str(error)
-        return
+        assert str(error).isprintable()
+        return False
     again = parse_row(json.dumps(problem_row(problem)).encode(), "fuzz")
     assert again == problem
+    return True
 
 
-def service(data: bytes) -> None:
+def service(data: bytes) -> bool:
     """An answer of a remote sandbox: read, or refused by name."""
     try:
         answer = json.loads(data)
-        if isinstance(answer, dict):
-            call_outputs(ran_of(answer), "mark:", 2)
+        if not isinstance(answer, dict):
+            return False
+        outputs = call_outputs(ran_of(answer), "mark:", 2)
     except (ValueError, RecursionError, RequestError):
-        return
+        return False
+    assert len(outputs) == 2
+    return outputs[0].status == "ok"
 
 
-TARGETS: dict[str, Callable[[bytes], None]] = {
+TARGETS: dict[str, Callable[[bytes], bool]] = {
     "extractor": extractor,
     "answers": answers,
     "decoder": decoder,
@@ -135,7 +171,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "service": service,
 }
 
-# Where a fuzzer starts: one seed that goes deep, for each target.
+# Where a fuzzer starts: seeds that get through, for each target.
 SEEDS: dict[str, tuple[bytes, ...]] = {
     "extractor": (
         b"<think>2 and 2</think>So it is \\boxed{\\frac{1}{2}}.\n```python\nx = '''1'''\n```\n",
@@ -145,7 +181,7 @@ SEEDS: dict[str, tuple[bytes, ...]] = {
         encode(value, 1000)
         for value in (None, (1, [2.5, {3: {4}}]), "text", b"y", 2**70, range(3), {"a": (1, "b")})
     ),
-    "caller": (b"\0\0\0\1l\0\0\0\3vb\7",),
+    "caller": (b"\0\0\0\1l\0\0\0\3rb\7",),
     "tests_channel": (b"\0\0\0\7r\0\0\0\0b\7",),
     "rows": (
         b'{"domain": "math", "statement": "2 + 2?", "answer": "4", "level": 1}',
