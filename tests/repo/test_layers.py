@@ -84,26 +84,37 @@ def room_of(module: str) -> str | None:
     return next((name for name in names if name in RANK), None)
 
 
-def imports(tree: ast.AST, *, in_functions: bool = True) -> Iterator[str]:
-    """Dotted names of all that is imported, functions included, type checking aside."""
+def package_of(module: str, level: int) -> str:
+    """The dotted name that `level` dots at the beginning of an import stand for in a module."""
+    parts = ["srpo", *module.split(".")] if module else ["srpo"]
+    is_package = module == "" or any(name.startswith(f"{module}.") for name in MODULES)
+    return ".".join(parts[: len(parts) - level + is_package])
+
+
+def imports(module: str, tree: ast.AST, *, in_functions: bool = True) -> Iterator[str]:
+    """Dotted names of all that a module imports, functions included, type checking aside."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
+            above = [package_of(module, node.level)] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
             for alias in node.names:
+                if (base, alias.name) == ("srpo", "__version__"):
+                    continue  # a text, of which anybody may know
                 inner = f"{base}.{alias.name}"
                 yield inner if inner.removeprefix("srpo.") in MODULES else base
         elif isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
             continue
         elif in_functions or not isinstance(node, ast.FunctionDef):
-            yield from imports(node, in_functions=in_functions)
+            yield from imports(module, node, in_functions=in_functions)
 
 
-def own_imports(tree: ast.AST) -> Iterator[str]:
-    for name in imports(tree):
-        if name.startswith("srpo."):
-            yield name.removeprefix("srpo.")
+def own_imports(module: str) -> Iterator[str]:
+    """Names below srpo; "" is the package itself, which reaches the whole run."""
+    for name in imports(module, MODULES[module]):
+        if name.split(".")[0] == "srpo":
+            yield name.removeprefix("srpo").removeprefix(".")
 
 
 def test_every_module_has_its_room() -> None:
@@ -118,9 +129,7 @@ def test_no_module_imports_from_a_room_below_its_own(module: str) -> None:
     room = room_of(module)
     assert room is not None
     upward = [
-        imported
-        for imported in own_imports(MODULES[module])
-        if RANK[room_of(imported) or ""] > RANK[room]
+        imported for imported in own_imports(module) if RANK[room_of(imported) or ""] > RANK[room]
     ]
     assert upward == []
 
@@ -129,7 +138,7 @@ def test_torch_is_imported_by_the_local_engine_alone() -> None:
     found = [
         module
         for module, tree in MODULES.items()
-        for name in imports(tree)
+        for name in imports(module, tree)
         if name.split(".")[0] == "torch" and not module.startswith(TORCH)
     ]
     assert found == []
@@ -139,7 +148,7 @@ def test_whoever_needs_the_local_engine_loads_it_only_when_it_is_needed() -> Non
     found = [
         (module, name)
         for module, tree in MODULES.items()
-        for name in imports(tree, in_functions=False)
+        for name in imports(module, tree, in_functions=False)
         if name.startswith("srpo.engines.local")
         and name.removeprefix("srpo.") not in TORCH_FREE
         and not module.startswith(TORCH)
@@ -151,7 +160,7 @@ def test_what_of_the_local_engine_is_free_of_torch_imports_none_of_the_rest() ->
     found = [
         (module, name)
         for module in TORCH_FREE
-        for name in imports(MODULES[module])
+        for name in imports(module, MODULES[module])
         if not name.startswith(("__future__", "dataclasses"))
     ]
     assert found == []
@@ -159,12 +168,38 @@ def test_what_of_the_local_engine_is_free_of_torch_imports_none_of_the_rest() ->
 
 def test_the_way_of_the_data_knows_no_engine_but_the_seam() -> None:
     data = dict(ROOMS)["the way of the data"]
-    for module, tree in MODULES.items():
+    for module in MODULES:
         if room_of(module) in data:
-            assert [n for n in own_imports(tree) if n.startswith("engines.")] == []
+            assert [n for n in own_imports(module) if n.startswith("engines.")] == []
 
 
 def test_the_check_sees_imports_inside_functions_and_of_modules() -> None:
     tree = ast.parse("from srpo import types\ndef f():\n    import torch.nn\n")
-    assert list(imports(tree)) == ["srpo.types", "torch.nn"]
-    assert list(imports(tree, in_functions=False)) == ["srpo.types"]
+    assert list(imports("history", tree)) == ["srpo.types", "torch.nn"]
+    assert list(imports("history", tree, in_functions=False)) == ["srpo.types"]
+
+
+@pytest.mark.parametrize(
+    ("module", "line", "found"),
+    [
+        ("schedule", "from . import trainer", "srpo.trainer"),
+        ("schedule", "from .trainer import Run", "srpo.trainer"),
+        ("run.session", "from .. import trainer", "srpo.trainer"),
+        ("run.session", "from . import finish", "srpo.run.finish"),
+        ("run", "from . import finish", "srpo.run.finish"),  # a package: one dot is itself
+        ("", "from . import trainer", "srpo.trainer"),
+        ("schedule", "from srpo import train", "srpo"),
+        ("schedule", "import srpo", "srpo"),
+    ],
+)
+def test_the_check_sees_relative_imports_and_the_package_itself(
+    module: str, line: str, found: str
+) -> None:
+    assert list(imports(module, ast.parse(line))) == [found]
+
+
+def test_the_package_itself_is_below_whatever_it_imports(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(MODULES, "history", ast.parse("from srpo import train"))
+    assert list(own_imports("history")) == [""]
+    with pytest.raises(AssertionError):
+        test_no_module_imports_from_a_room_below_its_own("history")
