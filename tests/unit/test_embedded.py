@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Any
 
@@ -13,6 +14,11 @@ from srpo.run.finish import notes_of
 
 REPORT: dict[str, Any] = json.loads((MODEL_DIR / "report.json").read_text(encoding="utf-8"))
 CONFIG: dict[str, Any] = json.loads((MODEL_DIR / "config.json").read_text(encoding="utf-8"))
+
+
+def test_the_report_speaks_of_these_weights() -> None:
+    weights = (MODEL_DIR / "model.safetensors").read_bytes()
+    assert REPORT["sha256"] == hashlib.sha256(weights).hexdigest()
 
 
 def rates(phase: str, domain: str, mode: str) -> list[float]:

@@ -7,6 +7,7 @@ train split are shown, so validation and test problems are new to the base as we
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import random
@@ -208,6 +209,8 @@ def make_base(
     out.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(out)
     save_tokenizer(tokenizer, out)
+    saved = (out / "model.safetensors").read_bytes()
+    report["sha256"] = hashlib.sha256(saved).hexdigest()  # which weights it speaks of
     (out / "report.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     said(f"{report['weights']:,} weights in {out}, {report['wall_s']:.0f} s")
     return report
