@@ -66,9 +66,13 @@ def test_no_two_problems_of_a_set_are_the_same() -> None:
         assert len({p.statement for p in problems}) == 800
 
 
-def test_a_level_that_runs_out_and_wrong_weights_are_told() -> None:
+def test_a_level_that_runs_out_and_wrong_weights_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="needs 8 numbers"):
         generate("math", "train", 10, 0, (1, 2))
+    # level 2 of math has some 220 tasks, 40 of them in the test split
+    monkeypatch.setattr("srpo.embedded.world.TRIES_A_TASK", 20)
+    with pytest.raises(ValueError, match=r"the test split has too few math problems of level 2$"):
+        generate("math", "test", 250, 0, (0, 1, 0, 0, 0, 0, 0, 0))
 
 
 # --- splits -----------------------------------------------------------------------------------
