@@ -287,13 +287,14 @@ def test_a_run_that_another_process_is_at_work_on_is_waited_for(
     tmp_path: Path, train: Path
 ) -> None:
     found = comparison(tmp_path)
-    thread = threading.Thread(target=go, args=(found, train))
+    thread = threading.Thread(target=go, args=(found, train), daemon=True)
     with at_work(found, "runs_plain_seed-11"):
         thread.start()
         wait_for(lambda: len(calls(train)) == 3)
         time.sleep(0.5)  # two looks at what waits
         assert "new plain seed-11" not in calls(train)
     thread.join(timeout=30)
+    assert not thread.is_alive()
     assert calls(train)[3:] == ["new plain seed-11"]
 
 

@@ -349,7 +349,7 @@ def test_a_byte_now_and_then_does_not_move_the_deadline(ends: Ends) -> None:
         while not stop.wait(0.02):
             ends[1].send(b"x")
 
-    thread = threading.Thread(target=drip)
+    thread = threading.Thread(target=drip, daemon=True)
     thread.start()
     started = time.monotonic()
     with pytest.raises(ChannelTimeoutError):

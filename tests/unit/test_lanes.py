@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 
@@ -26,10 +27,14 @@ def test_a_full_lane_waits_for_room() -> None:
             lane.put(number)
         lane.finish()
 
-    putting = threading.Thread(target=put_all)
+    putting = threading.Thread(target=put_all, daemon=True)
     putting.start()
+    while len(lane._items) < 2 and putting.is_alive():
+        time.sleep(0.001)
+    putting.join(timeout=0.05)
+    assert putting.is_alive() and list(lane._items) == [0, 1]  # the third waits
     while (item := lane.get()) is not None:
-        assert item <= len(taken) + 2
+        assert len(lane._items) <= 2
         taken.append(item)
     putting.join(timeout=10)
     assert taken == list(range(100)) and not putting.is_alive()
@@ -40,8 +45,8 @@ def test_dropping_wakes_who_waits_at_either_end() -> None:
     full.put(0)
     found: list[object] = []
     waiting = [
-        threading.Thread(target=lambda: found.append(full.put(1))),
-        threading.Thread(target=lambda: found.append(empty.get())),
+        threading.Thread(target=lambda: found.append(full.put(1)), daemon=True),
+        threading.Thread(target=lambda: found.append(empty.get()), daemon=True),
     ]
     for thread in waiting:
         thread.start()
