@@ -30,7 +30,7 @@ class Promise:
         said = [f"{name}={value}" for name, value in self.values.items()]
         return " ".join([self.test.__name__, *said])
 
-    def check(self, make: MakeEngine) -> None:
+    def assert_kept_by(self, make: MakeEngine) -> None:
         """Fail if the engines that `make` opens do not keep it."""
         self.test(make=make, **self.values)
 

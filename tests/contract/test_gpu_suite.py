@@ -24,11 +24,11 @@ def test_a_promise_with_values_is_there_once_for_each() -> None:
 
 @pytest.mark.parametrize("promise", promises(), ids=str)
 def test_the_promises_can_be_called_with_an_engine(promise: Promise, tmp_path: Path) -> None:
-    promise.check(lambda: contract.scripted(tmp_path))
+    promise.assert_kept_by(lambda: contract.scripted(tmp_path))
 
 
 @pytest.mark.parametrize("promise", promises(), ids=str)
 def test_the_engine_of_the_gpu_suite_keeps_them_on_the_cpu(
     promise: Promise, tmp_path: Path
 ) -> None:
-    promise.check(lambda: local_engine("llama", tmp_path, "cpu"))
+    promise.assert_kept_by(lambda: local_engine("llama", tmp_path, "cpu"))

@@ -46,7 +46,7 @@ def test_every_promise_of_the_contract_holds_on_the_gpu(
         at_rest.append(torch.cuda.memory_allocated())
         return made[-1]
 
-    promise.check(make)
+    promise.assert_kept_by(make)
     assert torch.cuda.max_memory_allocated() > at_rest[-1]  # it computed there, not on the CPU
     for engine in made:  # and stayed there, after steps and loads
         assert {weight.device.type for weight in engine.model.parameters()} == {"cuda"}
