@@ -114,7 +114,9 @@ def test_an_evaluation_says_what_training_had_spent(tmp_path: Path) -> None:
     run = trained(tmp_path, sets=SETS, evaluation={"samples": 1, "every_steps": 2})
     directory = RunDirectory(run.directory)
     spent = {row["step"]: row["tokens/total"] for row in directory.read_metrics()}
-    for row in directory.read_evaluations():
+    rows = directory.read_evaluations()
+    assert [row["step"] for row in rows] == [0, 0, 2, 4, 4]  # the test split first and last
+    for row in rows:
         assert row["tokens_spent"] == spent.get(row["step"], 0)
         assert row["rollouts_spent"] == row["step"] * 3 * 4  # three groups of four a step
 

@@ -223,8 +223,6 @@ def test_everything_but_the_engine_can_be_imported_without_torch(module: str) ->
 
 
 def test_the_command_line_helps_at_once() -> None:
-    if not (ROOT / "src/srpo/cli.py").is_file():
-        pytest.skip("no command line yet")
     assert loaded_by("import srpo.cli") & HEAVY == set()
     assert (
         seconds_of(
