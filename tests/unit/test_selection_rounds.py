@@ -19,7 +19,7 @@ from srpo.selection.dynamic import vacant_places
 from srpo.selection.pilot import Belief, chance_of_mixed
 from srpo.selection.rule import Tally
 from srpo.types import Group, Outcome, Request, Verdict
-from tests.factories import group, math_problem, rollout
+from tests.factories import RULES, group, math_problem, rollout
 
 RIGHT, WRONG, MIXED = "right", "wrong", "mixed"
 
@@ -229,7 +229,7 @@ def test_as_many_are_drawn_as_are_missing_and_then_no_more() -> None:
     assert s.unfilled == 0
 
 
-@pytest.mark.parametrize("rule", ["uniform", "resampling", "spaced", "soft-drop", "mopps", "dps"])
+@pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("pilot", [0, 2])
 def test_refills_run_out_and_the_step_ends_with_what_there_is(rule: str, pilot: int) -> None:
     s = selection({"a": 100}, refills=3, rule=rule, pilot=pilot, pilot_chance=0.9)
@@ -243,7 +243,7 @@ def test_refills_run_out_and_the_step_ends_with_what_there_is(rule: str, pilot: 
     assert s.unfilled == 4
 
 
-@pytest.mark.parametrize("rule", ["uniform", "resampling", "spaced", "soft-drop", "mopps", "dps"])
+@pytest.mark.parametrize("rule", RULES)
 def test_a_set_that_runs_out_ends_the_step(rule: str) -> None:
     s = selection({"a": 5}, refills=1000, rule=rule)
     for _ in range(5):
