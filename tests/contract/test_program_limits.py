@@ -108,9 +108,7 @@ def test_a_program_has_so_much_room_for_files(
 ) -> None:
     if sandbox.strength == "seccomp":  # it changes no file
         assert counted(sandbox, FILL, given) == 0
-    elif sandbox.strength != "landlock":
-        assert counted(sandbox, FILL, given) == in_namespaces
-    elif given in (f"24 {HALF_MIB}", "900 0"):
+    elif sandbox.strength != "landlock" or given in (f"24 {HALF_MIB}", "900 0"):
         assert counted(sandbox, FILL, given) == in_namespaces
     else:  # more than 64 MiB or 1,024 entries on a disk end the program
         output = run(sandbox, FILL, given)
