@@ -96,6 +96,35 @@ def test_a_resumed_run_tries_the_same_tests_first_and_asks_the_same_questions(
     assert {row["verdict"] for row in found} <= {"wrong", "no_answer"}
 
 
+@pytest.mark.parametrize("agrees", [True, False])
+def test_a_run_ends_with_one_line_on_what_the_other_grader_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, agrees: bool
+) -> None:
+    monkeypatch.setattr(
+        "srpo.run.session.second_opinions",
+        lambda _, rows: [
+            Opinion(id, gold, "", ours, why, ours if agrees else Verdict.NO_ANSWER, "")
+            for id, gold, _, ours, why in rows
+        ],
+    )
+    notes = Notes()
+    config = config_of(
+        tmp_path, [math_row(0), math_row(1)],
+        stage={"epochs": 1}, verifier={"second_opinion_share": 1.0},
+    )  # fmt: skip
+    out = tmp_path / "r"
+    train(config, out, watcher=notes, open_model=opener([RIGHT]))
+    # two problems with four rollouts, every one of them asked about, once
+    (said,) = [note for note in notes.notes if "another grader" in note]
+    if agrees:
+        assert said == "another grader checked 8 math answers and disagreed on 0"
+    else:
+        assert said == (
+            "another grader checked 8 math answers and disagreed on 8; "
+            f"both reasons are in {out / 'second_opinions.jsonl'}"
+        )
+
+
 def test_gold_answers_that_cannot_be_graded_are_named_once_at_the_start(tmp_path: Path) -> None:
     rows = [math_row(0), math_row(1, "@@"), *(math_row(n, "?!") for n in range(2, 5))]
     notes = Notes()

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
+from srpo.engines import Drafts
+from srpo.engines.scripted import ScriptedEngine
 from srpo.history import Ledger
 from srpo.rundir import RunDirectory
 from srpo.trainer import Run, train
+from srpo.types import Sample, Sampling
 from tests.short_runs import RIGHT, WRONG, config_of, opener
 
 SETS: dict[str, Any] = {
@@ -119,6 +123,43 @@ def test_an_evaluation_says_what_training_had_spent(tmp_path: Path) -> None:
     for row in rows:
         assert row["tokens_spent"] == spent.get(row["step"], 0)
         assert row["rollouts_spent"] == row["step"] * 3 * 4  # three groups of four a step
+
+
+class Recording(ScriptedEngine):
+    """Keeps what it is asked to draw, by the number of completions of a prompt."""
+
+    asked: dict[int, list[tuple[Sequence[Sequence[int]], Sampling]]]
+
+    def sample(
+        self,
+        prompts: Sequence[Sequence[int]],
+        n: int,
+        how: Sampling,
+        drafts: Drafts | None = None,
+    ) -> list[list[Sample]]:
+        self.asked.setdefault(n, []).append((prompts, how))
+        return super().sample(prompts, n, how, drafts)
+
+
+def test_held_out_accuracy_is_read_with_the_same_draws_every_time(tmp_path: Path) -> None:
+    engines: list[Recording] = []
+
+    def made(*given: Any) -> Recording:
+        engines.append(Recording(*given))
+        engines[-1].asked = {}
+        return engines[-1]
+
+    how = {"samples": 3, "temperature": 0.3, "test": "first-and-last"}
+    stage = {"epochs": None, "steps": 2, "learning_rate": 0.4, "temperature": 1.0}
+    config = config_of(tmp_path, count=8, sets=SETS, stage=stage, evaluation=how)
+    train(config, tmp_path / "run", open_model=opener([RIGHT, WRONG], made))
+    (engine,) = engines
+    first, last = engine.asked[3]  # training draws groups of four
+    assert first == last
+    assert first[1].temperature == 0.3
+    drawn = engine.asked[4]
+    assert {given.temperature for _, given in drawn} == {1.0}
+    assert len({given.seed for _, given in drawn} | {first[1].seed}) == 3  # two steps, and this
 
 
 def test_the_seconds_of_a_step_include_its_end(
