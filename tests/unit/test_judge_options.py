@@ -55,5 +55,5 @@ def test_without_a_time_limit_it_is_that_of_training(monkeypatch: pytest.MonkeyP
 def test_a_time_limit_that_is_none_is_refused(
     monkeypatch: pytest.MonkeyPatch, timeout: float
 ) -> None:
-    with pytest.raises(ConfigError, match="give seconds, more than 0, at most 86,400$"):
+    with pytest.raises(ConfigError, match=r"give seconds, more than 0, at most 86,400$"):
         config_with(monkeypatch, timeout)
