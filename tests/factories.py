@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import get_args
 
-from srpo.config import SelectionConfig
 from srpo.types import CodeCase, FunctionCase, Group, Problem, Rollout, Verdict
-
-# every selection rule that a config can name
-RULES: tuple[str, ...] = get_args(SelectionConfig.model_fields["rule"].annotation)
 
 
 def math_problem(statement: str = "What is 2 + 2?", answer: str = "4", id: str = "m1") -> Problem:

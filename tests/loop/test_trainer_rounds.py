@@ -12,7 +12,7 @@ import pytest
 from srpo import train
 from srpo.history import Ledger
 from srpo.rundir import RunDirectory
-from tests.factories import RULES
+from srpo.selection import RULES
 from tests.short_runs import RIGHT, WRONG, Notes, config_of, opener
 
 EVERY_STEP = {"every_steps": 1, "keep_last": 99}

@@ -21,7 +21,7 @@ from srpo.problems.rows import parse_row
 from srpo.rewards import judge_rows
 from srpo.rewards.judge.rows import JudgeRow, parse_judge_row
 from srpo.sandbox.scripted import ScriptedSandbox
-from tests.ledgers import two_steps
+from tests.ledgers import CODE, EASY, HARD, two_steps
 
 DOCS = Path(__file__).parents[2] / "docs"
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -110,6 +110,8 @@ def test_the_plan_of_a_comparison_is_one(tmp_path: Path) -> None:
 
 def test_the_query_of_a_ledger_gives_what_it_says(tmp_path: Path) -> None:
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        ledger.add_problems("math", [EASY, HARD])
+        ledger.add_problems("code", [CODE])
         two_steps(ledger)
     with closing(sqlite3.connect(tmp_path / "ledger.sqlite")) as db:
         rows = db.execute(block("sql", "ledger.md")).fetchall()

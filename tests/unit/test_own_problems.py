@@ -60,7 +60,7 @@ def test_with_math_alone_the_stages_become_one_that_is_longer(tmp_path: Path) ->
     assert data["stage"] == [{"name": "math first", "sets": {"math": 1}, "epochs": 5}]
     assert data["sets"]["math"]["holdout"] == 0
     assert notes == [
-        "stage 2: no code problems in the files; goes without",
+        "stage 2: no code problems in the files; it goes without them",
         "'both' would only repeat 'math first'; they become one",
     ]
 
@@ -71,7 +71,7 @@ def test_stages_that_differ_in_more_than_their_name_stay_two(tmp_path: Path) -> 
         data["stage"][1] = {k: v for k, v in {**data["stage"][1], **second}.items() if v}
         notes = use_problem_files(data, [file_of(tmp_path, math=5)])
         assert [stage["name"] for stage in data["stage"]] == ["math first", "both"]
-        assert notes == ["stage 2: no code problems in the files; goes without"]
+        assert notes == ["stage 2: no code problems in the files; it goes without them"]
 
 
 def test_with_code_alone_the_stage_of_math_is_left_out(tmp_path: Path) -> None:
@@ -79,9 +79,9 @@ def test_with_code_alone_the_stage_of_math_is_left_out(tmp_path: Path) -> None:
     notes = use_problem_files(data, [file_of(tmp_path, code=5)])
     assert data["stage"] == [{"name": "both", "sets": {"code": 1}, "epochs": 3}]
     assert notes == [
-        "stage 1: no math problems in the files; goes without",
+        "stage 1: no math problems in the files; it goes without them",
         "stage 1 has no problems and is left out",
-        "stage 2: no math problems in the files; goes without",
+        "stage 2: no math problems in the files; it goes without them",
     ]
 
 
@@ -92,7 +92,7 @@ def test_sets_of_every_stage_hold_where_a_stage_names_none(tmp_path: Path) -> No
     }
     notes = use_problem_files(data, [file_of(tmp_path, code=5)])
     assert data["stage"] == [{"name": "one", "epochs": 1, "sets": {"code": 2}}]
-    assert notes == ["stage 1: no math problems in the files; goes without"]
+    assert notes == ["stage 1: no math problems in the files; it goes without them"]
 
 
 def test_a_config_with_no_stage_for_the_files_is_refused(tmp_path: Path) -> None:

@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from srpo.config.method import SelectionConfig
-from srpo.selection import Selection
+from srpo.selection import RULES, Selection
 from srpo.selection.dynamic import vacant_places
 from srpo.selection.pilot import Belief, chance_of_mixed
 from srpo.selection.rule import Tally
 from srpo.types import Group, Outcome, Request, Verdict
-from tests.factories import RULES, group, math_problem, rollout
+from tests.factories import group, math_problem, rollout
 
 RIGHT, WRONG, MIXED = "right", "wrong", "mixed"
 

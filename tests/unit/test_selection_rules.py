@@ -12,7 +12,7 @@ import pytest
 from srpo.config.method import SelectionConfig
 from srpo.selection import RULES, Selection, make_rule
 from srpo.selection.rule import Choice, Resampled, Rule, Tally
-from tests.factories import RULES, group, math_problem
+from tests.factories import group, math_problem
 
 NONE: Set[str] = frozenset()
 
