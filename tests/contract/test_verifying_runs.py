@@ -115,12 +115,12 @@ def test_a_run_ends_with_one_line_on_what_the_other_grader_said(
     out = tmp_path / "r"
     train(config, out, watcher=notes, open_model=opener([RIGHT]))
     # two problems with four rollouts, every one of them asked about, once
-    (said,) = [note for note in notes.notes if "another grader" in note]
+    (said,) = [note for note in notes.notes if "second grader" in note]
     if agrees:
-        assert said == "another grader checked 8 math answers and disagreed on 0"
+        assert said == "a second grader checked 8 math answers and disagreed on 0"
     else:
         assert said == (
-            "another grader checked 8 math answers and disagreed on 8; "
+            "a second grader checked 8 math answers and disagreed on 8; "
             f"both reasons are in {out / 'second_opinions.jsonl'}"
         )
 
