@@ -61,7 +61,7 @@ def engine_of(folder: Path, name: str) -> tuple[LocalEngine, object]:
     """An engine with the weights and moments of a checkpoint."""
     from srpo.engines.local.loading import load_model
 
-    engine = LocalEngine(load_model(name, torch.device("cpu")), folder)
+    engine = LocalEngine(load_model(name, torch.device("cpu")).model, folder)
     engine.load(name)
     return engine, AutoTokenizer.from_pretrained(MODEL_DIR)
 

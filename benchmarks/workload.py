@@ -24,6 +24,7 @@ from srpo.types import Adam, Clip, Datum, Group, Problem, Sampling
 PROBLEMS_PER_STEP = 32
 GROUP_SIZE = 8
 MAX_TOKENS = 96
+TINY = 1e-9  # an advantage that moves nothing
 LEARNING_RATE = 1e-6  # small, so that both trainers keep sampling from nearly the same policy
 CLIP = Clip(low=0.20, high=0.28)
 NO_FOLDER = Path("unused")  # the engine saves nothing here
@@ -61,7 +62,7 @@ class Work:
 def open_work(model_name: str, num_steps: int, size: StepSize | None = None) -> Work:
     """The embedded math problems of all levels, cut into steps, under the chat template."""
     size = size or StepSize()
-    model, tokenizer = load_model(model_name, torch.device("cpu")), load_tokenizer(model_name)
+    model, tokenizer = load_model(model_name, torch.device("cpu")).model, load_tokenizer(model_name)
     problems = generate("math", "train", size.problems * num_steps, seed=0)
     cut = range(0, len(problems), size.problems)
     steps = tuple(tuple(problems[i : i + size.problems]) for i in cut)
@@ -132,7 +133,11 @@ def graded(groups: Sequence[Group]) -> list[Group]:
 
 
 def every_datum(groups: Sequence[Group]) -> list[Datum]:
-    """As `training_data`, with the rollouts whose advantage is zero."""
+    """As `training_data`, with the rollouts whose advantage is zero.
+
+    They get a tiny one in its place: for zeros alone the engine would leave the backward pass out,
+    which the other side does not.
+    """
     num_tokens = sum(group.num_tokens for group in groups)
     return [
         Datum(
@@ -140,7 +145,7 @@ def every_datum(groups: Sequence[Group]) -> list[Datum]:
             mask=(0.0,) * len(group.prompt) + (1.0,) * len(rollout.tokens),
             sampler_logprobs=(0.0,) * len(group.prompt) + rollout.sampler_logprobs,
             advantages=(0.0,) * len(group.prompt)
-            + (rollout.advantage / num_tokens,) * len(rollout.tokens),
+            + ((rollout.advantage or TINY) / num_tokens,) * len(rollout.tokens),
         )
         for group in groups
         for rollout in group.rollouts
