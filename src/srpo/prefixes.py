@@ -32,6 +32,11 @@ def longest_prefix(config: Config, number: int) -> int:
     return int((longest - 1) * max(SHARES))  # without its stop token
 
 
+def longest_prompt(config: Config, number: int) -> int:
+    """Tokens of a prompt of stage `number`, from 1, with the start of an own answer after it."""
+    return config.stage[number - 1].max_prompt_tokens + longest_prefix(config, number)
+
+
 class OwnAnswers:
     """What the run knows of its hard problems: a correct answer of old, and which fail now."""
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from srpo.config import PromptConfig
-from srpo.errors import ConfigError
+from srpo.errors import ConfigError, first_line
 from srpo.types import Problem, Sample
 
 # The template of DeepSeek-R1-Zero (arXiv 2501.12948, table 1), thinking already opened.
@@ -108,9 +108,8 @@ class Prompter:
                 messages, tokenize=False, add_generation_prompt=True
             )
         except Exception as error:  # noqa: BLE001 - a template is a program; it may raise anything
-            reason = next(iter(str(error).splitlines()), type(error).__name__)
             raise ConfigError(
-                f"the tokenizer's chat template fails: {reason}; {MEND_TEMPLATE}"
+                f"the tokenizer's chat template fails: {first_line(error)}; {MEND_TEMPLATE}"
             ) from None
         return text
 

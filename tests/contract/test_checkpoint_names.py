@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import errno
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoConfig, AutoModelForCausalLM
 
 from srpo.engines.local.engine import LocalEngine
 from srpo.errors import FaultError, ModelError
@@ -17,39 +15,8 @@ from srpo.resuming.checkpoints import remove_old, write_checkpoint
 from srpo.run.state import RunState
 from srpo.rundir import RunDirectory
 from srpo.types import Adam, Clip, Datum
+from tests.models import MODELS, SIZES, model_of
 
-SIZES = {
-    "vocab_size": 32,
-    "hidden_size": 16,
-    "intermediate_size": 24,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 64,
-    "eos_token_id": 2,
-    "pad_token_id": 0,
-}
-VISION = {
-    "hidden_size": 16,
-    "intermediate_size": 16,
-    "num_hidden_layers": 1,
-    "num_attention_heads": 2,
-    "image_size": 28,
-    "patch_size": 14,
-}
-MODELS: dict[str, dict[str, Any]] = {
-    "llama": SIZES,
-    "gpt_neox": SIZES,  # its head is named otherwise
-    "mixtral": {**SIZES, "num_local_experts": 4},  # experts: many weights in a file, one in memory
-    "qwen3_moe": {
-        **SIZES,
-        "num_experts": 4,
-        "num_experts_per_tok": 2,
-        "moe_intermediate_size": 8,
-        "head_dim": 8,
-    },
-    "gemma3": {"text_config": {**SIZES, "head_dim": 8}, "vision_config": VISION},
-}
 DATUM = Datum(
     tokens=(5, 6, 7, 8),
     mask=(0.0, 0.0, 1.0, 1.0),
@@ -59,9 +26,7 @@ DATUM = Datum(
 
 
 def engine_of(kind: str, folder: Path, seed: int) -> LocalEngine:
-    torch.manual_seed(seed)
-    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **MODELS[kind]))
-    return LocalEngine(model.eval(), folder)
+    return LocalEngine(model_of(kind, MODELS[kind], seed), folder)
 
 
 def update(engine: LocalEngine) -> None:
@@ -97,8 +62,7 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
 
 def test_a_checkpoint_with_more_layers_is_refused(tmp_path: Path) -> None:
     saved = engine_of("llama", tmp_path, seed=1).save("one")
-    config = AutoConfig.for_model("llama", **{**SIZES, "num_hidden_layers": 1})
-    engine = LocalEngine(AutoModelForCausalLM.from_config(config).eval(), tmp_path)
+    engine = LocalEngine(model_of("llama", {**SIZES, "num_hidden_layers": 1}), tmp_path)
     with pytest.raises(ModelError, match=r"weights of another model: the files hold 9 tensors"):
         engine.load(saved)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from srpo.engines import Engine
 from srpo.engines.scripted import ScriptedEngine
 from srpo.types import Adam, Clip, Datum, Sample, Sampling
+from tests.models import tiny_model
 
 STOP = 2
 PROMPTS = [(5, 6, 7), (8, 9)]
@@ -24,40 +24,6 @@ SCRIPT = {
 
 def scripted(folder: Path) -> Engine:
     return ScriptedEngine(SCRIPT, folder)
-
-
-def tiny_model(kind: str, **changed: Any) -> Any:
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    torch.manual_seed(0)
-    sizes = {"vocab_size": 32, "max_position_embeddings": 64, "eos_token_id": 2, **changed}
-    if kind == "gpt2":
-        config = AutoConfig.for_model(
-            "gpt2",
-            n_embd=16,
-            n_layer=2,
-            n_head=2,
-            resid_pdrop=0,
-            embd_pdrop=0,
-            attn_pdrop=0,
-            **sizes,
-        )
-    else:
-        config = AutoConfig.for_model(
-            kind,
-            intermediate_size=24,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            tie_word_embeddings=kind == "qwen3",
-            **{"hidden_size": 16, "head_dim": 8, **sizes},
-        )
-    model = AutoModelForCausalLM.from_config(config)
-    with torch.no_grad():  # far from uniform, so that a wrong logprob shows
-        for weight in model.parameters():
-            weight.mul_(4.0 if weight.dim() == 2 else 1.0)
-    return model.eval()
 
 
 def local(kind: str, *, lora_rank: int = 0, checkpointed: bool = False) -> Callable[[Path], Engine]:

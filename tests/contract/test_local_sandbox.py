@@ -17,19 +17,9 @@ from srpo.sandbox.local.bubblewrap import find_bwrap
 from srpo.sandbox.local.client import ServerClient, rehearse
 from srpo.sandbox.server.folders import empty_folder, holds_more
 from srpo.sandbox.strengths import Strength, Wanted
+from tests.sandboxes import FENCED, have
 
 ADD = "def add(a, b):\n    return a + b\n"
-FENCED: tuple[Wanted, ...] = ("namespaces", "namespaces-per-program", "landlock", "seccomp")
-
-
-def have(strength: Wanted) -> LocalSandbox:
-    """A sandbox of that strength, or the test is skipped with the machine's reason."""
-    sandbox = LocalSandbox(1, strength)
-    try:
-        assert sandbox.strength == strength
-    except SandboxError as error:
-        pytest.skip(f"2026-11-22, not to be had here: {error}")
-    return sandbox
 
 
 @pytest.fixture(scope="module")

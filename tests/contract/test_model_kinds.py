@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
 
 from srpo.engines.local import loading
 from srpo.engines.local.engine import LocalEngine
 from srpo.engines.local.loading import network_of
 from srpo.errors import ModelError
 from srpo.types import Sampling
-from tests.contract.test_checkpoint_names import MODELS, SIZES
-from tests.contract.test_engine import tiny_model
+from tests.models import MODELS, SIZES, model_of, tiny_model
 
 LOST = (
     "is sampled and trained through transformers: right, but slower; no shared prefixes, no "
     "refill of rows that are done, no gradient_checkpointing, no compile"
 )
-
-
-def model_of(kind: str, sizes: dict[str, Any]) -> Any:
-    torch.manual_seed(0)
-    return AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **sizes)).eval()
 
 
 def test_what_goes_through_transformers_is_said_with_what_is_lost(tmp_path: Path) -> None:

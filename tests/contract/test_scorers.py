@@ -17,7 +17,7 @@ from srpo.config.verifier import VerifierConfig
 from srpo.errors import ConfigError
 from srpo.rewards import Grader
 from srpo.rewards.scorers import ScorerVerifier
-from srpo.run.problem_sets import ProblemSets, check_scorers
+from srpo.run.problem_sets import ProblemSets, SplitSet, check_scorers
 from srpo.types import Group, Problem, Scorer, Verdict
 from tests.factories import math_problem, rollout
 
@@ -149,7 +149,7 @@ def test_a_process_that_cannot_start_is_infra_error(monkeypatch: pytest.MonkeyPa
 def test_a_scorer_that_cannot_be_used_is_named_before_anything_is_trained(
     verifier: ScorerVerifier, scorer: Scorer, said: str
 ) -> None:
-    sets = ProblemSets({"math": [scored(), scored(scorer, "s2")]}, {"math": []}, {"math": []}, ())
+    sets = ProblemSets({"math": SplitSet([scored(), scored(scorer, "s2")])})
     with pytest.raises(ConfigError) as caught:
         check_scorers(sets, verifier.problem_with)
     assert said in str(caught.value) and "problem s2" in str(caught.value)

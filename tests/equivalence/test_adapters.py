@@ -15,7 +15,7 @@ from srpo.engines.local.decoder import Passes
 from srpo.engines.local.engine import LocalEngine
 from srpo.errors import ModelError
 from srpo.types import Adam, Clip, Datum, Sampling
-from tests.contract.test_engine import tiny_model
+from tests.models import tiny_model
 
 TOKENS = (5, 6, 7, 8, 9, 10, 11)
 DATA = [

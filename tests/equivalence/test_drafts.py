@@ -22,7 +22,8 @@ from srpo.engines.local import fused
 from srpo.engines.local.engine import LocalEngine
 from srpo.engines.scripted import ScriptedEngine
 from srpo.types import Draft, Sample, Sampling
-from tests.contract.test_engine import PROMPTS, tiny_model
+from tests.contract.test_engine import PROMPTS
+from tests.models import tiny_model
 
 STOP, V, LIMIT = 0, 5, 3
 Tokens = tuple[int, ...]

@@ -21,7 +21,7 @@ from srpo.engines.local.network import AnyNetwork
 from srpo.engines.local.plain import PlainNetwork
 from srpo.engines.local.sampling import draw
 from srpo.types import Adam, Clip, Datum, Sample, Sampling
-from tests.contract.test_engine import tiny_model
+from tests.models import tiny_model
 
 KINDS = ["llama", "qwen2", "qwen3", "gpt2"]
 STOP = 2

@@ -13,7 +13,7 @@ from srpo.engines.local.adapters import add_adapters
 from srpo.engines.local.model_shape import ModelShape
 from srpo.engines.local.shapes import check_plain, read_shape
 from srpo.errors import ModelError
-from tests.contract.test_engine import tiny_model
+from tests.models import tiny_model
 from tests.short_runs import config_of
 
 

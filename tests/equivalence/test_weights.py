@@ -11,31 +11,20 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig
 
 from srpo.engines.local.loading import load_model, load_tokenizer, read_config
 from srpo.engines.local.shapes import read_shape
 from srpo.errors import ModelError
+from tests.models import SIZES, model_of
 
 CPU = torch.device("cpu")
-SIZES = {
-    "vocab_size": 32,
-    "hidden_size": 16,
-    "intermediate_size": 24,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 64,
-    "eos_token_id": 2,
-}
 DOWN = "model.layers.1.mlp.down_proj.weight"
 Tensors = dict[str, torch.Tensor]
 
 
 def saved(folder: Path, kind: str = "llama", **changed: Any) -> Path:
-    torch.manual_seed(0)
-    config = AutoConfig.for_model(kind, **{**SIZES, **changed})
-    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    model_of(kind, {**SIZES, **changed}).save_pretrained(folder)
     return folder
 
 

@@ -11,6 +11,7 @@ from srpo.engines.local.engine import LocalEngine
 from srpo.types import Clip, Sampling
 from tests.contract import test_engine as contract
 from tests.engine_promises import Promise, promises
+from tests.models import tiny_model
 
 pytestmark = [
     pytest.mark.gpu,
@@ -23,7 +24,7 @@ KINDS = ("llama", "qwen3", "qwen2", "gpt2")
 def local_engine(
     kind: str, folder: Path, device: str, dtype: torch.dtype = torch.float32
 ) -> LocalEngine:
-    model = contract.tiny_model(kind).to(device)
+    model = tiny_model(kind).to(device)
     assert {weight.device.type for weight in model.parameters()} == {device}
     return LocalEngine(model, folder, dtype=dtype, micro_batch_tokens=16, sampler_rows=5)
 
@@ -55,7 +56,7 @@ def test_every_promise_of_the_contract_holds_on_the_gpu(
 @pytest.mark.parametrize("kind", KINDS)
 def test_gpu_and_cpu_give_the_same_logprobs(kind: str, tmp_path: Path) -> None:
     how = Sampling(max_tokens=6, stop_ids=(2,), seed=5)
-    cpu = LocalEngine(contract.tiny_model(kind), tmp_path)
+    cpu = LocalEngine(tiny_model(kind), tmp_path)
     drawn = cpu.sample(contract.PROMPTS, 4, how)
     pairs = zip(contract.PROMPTS, drawn, strict=True)
     data = [contract.datum(prompt, s, 1.0) for prompt, samples in pairs for s in samples]

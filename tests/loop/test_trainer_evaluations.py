@@ -114,7 +114,6 @@ def test_reading_the_test_at_a_token_budget_needs_one(tmp_path: Path) -> None:
 
 
 def test_an_evaluation_says_what_training_had_spent(tmp_path: Path) -> None:
-
     run = trained(tmp_path, sets=SETS, evaluation={"samples": 1, "every_steps": 2})
     directory = RunDirectory(run.directory)
     spent = {row["step"]: row["tokens/total"] for row in directory.read_metrics()}

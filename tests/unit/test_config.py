@@ -106,8 +106,9 @@ def reads_in(source: str) -> set[tuple[str, str]]:
     }
 
 
-# `mix_stages` is done to the config itself, before anybody else sees it.
-READ_IN_CONFIG = {("Config", "mix_stages")}
+# `mix_stages` is done to the config itself, before anybody else sees it; a stage's sets are read as
+# `drawn`, those that have a weight.
+READ_IN_CONFIG = {("Config", "mix_stages"), ("StageConfig", "sets")}
 
 
 def test_every_setting_is_read_somewhere() -> None:

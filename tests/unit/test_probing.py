@@ -12,7 +12,7 @@ import pytest
 from srpo.config import Config
 from srpo.errors import ConfigError
 from srpo.run.probing import Part, Probed, facts_of_probe, findings, parts_of, probe
-from srpo.run.problem_sets import ProblemSets, load_sets
+from srpo.run.problem_sets import ProblemSets, SplitSet, load_sets
 from srpo.types import Group, Verdict
 from tests.factories import code_problem, group, math_problem, rollout
 from tests.short_runs import config_of
@@ -145,7 +145,7 @@ def test_a_set_is_probed_as_the_first_stage_that_trains_on_it(tmp_path: Path) ->
     config = config.model_copy(update={"probe": config.probe.model_copy(update={"problems": 3})})
     math = [math_problem(id=f"m{n}") for n in range(9)]
     code = [code_problem(id=f"c{n}") for n in range(2)]
-    sets = ProblemSets({"math": math, "code": code}, {}, {}, ())
+    sets = ProblemSets({"math": SplitSet(math), "code": SplitSet(code)})
     parts = parts_of(config, sets)
     assert [(p.set_name, p.number, p.stage.max_completion_tokens) for p in parts] == [
         ("math", 1, 10),

@@ -13,7 +13,7 @@ from srpo.embedded import MODEL_DIR
 from srpo.errors import ConfigError
 from srpo.planning.plan import count_problems
 from srpo.prompts import Prompter
-from srpo.run.problem_sets import ProblemSets, check_prompts, load_sets
+from srpo.run.problem_sets import ProblemSets, SplitSet, check_prompts, load_sets
 from srpo.types import Problem
 from tests.factories import math_problem
 from tests.short_runs import config_of, problem_file
@@ -47,7 +47,7 @@ def test_what_one_set_holds_out_no_other_trains_on(tmp_path: Path) -> None:
 def test_a_test_problem_of_one_set_validates_nothing(tmp_path: Path) -> None:
     sets = load_sets(two_sets(tmp_path, {"holdout": 4}, {"validation": 4}))
     assert apart(sets)
-    assert len(sets.test["a"]) == 4
+    assert len(sets.by_name["a"].test) == 4
 
 
 def test_what_two_sets_hold_out_is_tested_and_validated_once(tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ def test_what_two_sets_hold_out_is_tested_and_validated_once(tmp_path: Path) -> 
     held = {"holdout": 2, "validation": 3}
     config = two_sets(tmp_path, held, held)
     sets = load_sets(config)
-    assert ids(sets.test["a"]) == ids(sets.test["b"])
+    assert ids(sets.by_name["a"].test) == ids(sets.by_name["b"].test)
     assert [len(sets.held_out("test")), len(sets.held_out("validation"))] == [2, 3]
     assert apart(sets)
     assert count_problems(config, {}).test == {"a": 2, "b": 0}
@@ -65,13 +65,13 @@ def test_sets_that_share_nothing_stay_whole_and_nothing_is_said(tmp_path: Path) 
     sets = load_sets(config_of(tmp_path, count=10, sets={
         "math": {"files": [str(problem_file(tmp_path, 10))], "holdout": 2},
     }))  # fmt: skip
-    assert (len(sets.train["math"]), len(sets.test["math"])) == (8, 2)
+    assert (len(sets.train["math"]), len(sets.by_name["math"].test)) == (8, 2)
     assert not any("held out" in note for note in sets.notes)
 
 
 def test_a_set_of_which_nothing_is_left_is_refused(tmp_path: Path) -> None:
     config = two_sets(tmp_path, {"holdout": 4}, {})
-    held = load_sets(config).test["a"][0]
+    held = load_sets(config).by_name["a"].test[0]
     row = {"domain": "math", "statement": held.statement, "answer": held.answer}
     (tmp_path / "q.jsonl").write_text(json.dumps(row), encoding="utf-8")
     second = SetConfig(files=(str(tmp_path / "q.jsonl"),))
@@ -95,10 +95,9 @@ def test_the_prompts_of_a_set_with_weight_0_are_not_those_of_the_stage(tmp_path:
                        stage={"sets": {"a": 1}})  # fmt: skip
     config = Config.model_validate({**config.model_dump(), "stage": [first, second]})
     prompter = Prompter(AutoTokenizer.from_pretrained(MODEL_DIR), PromptConfig(template="plain"))
-    none: dict[str, list[Problem]] = {"a": [], "b": []}
-    check_prompts(config, ProblemSets({"a": [short], "b": [long]}, none, none, ()), prompter)
+    check_prompts(config, ProblemSets({"a": SplitSet([short]), "b": SplitSet([long])}), prompter)
     with pytest.raises(ConfigError, match=r"stage\.1\.max_prompt_tokens is 50"):
-        check_prompts(config, ProblemSets({"a": [long], "b": []}, none, none, ()), prompter)
+        check_prompts(config, ProblemSets({"a": SplitSet([long]), "b": SplitSet([])}), prompter)
 
 
 def test_prompt_and_completion_must_fit_in_the_context_of_the_model(tmp_path: Path) -> None:
@@ -116,7 +115,7 @@ def test_prompt_and_completion_must_fit_in_the_context_of_the_model(tmp_path: Pa
 
     def check(train: Problem, test: Problem, context: int | None) -> None:
         # of b, which the first stage does not draw from, only the test problem is answered
-        sets = ProblemSets({"a": [train], "b": []}, {"a": [], "b": [test]}, {"a": [], "b": []}, ())
+        sets = ProblemSets({"a": SplitSet([train]), "b": SplitSet([], test=[test])})
         check_prompts(config, sets, prompter, context)
 
     check(of_10, of_30, 110)  # 10 + 100, 30 + 50

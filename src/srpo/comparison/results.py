@@ -18,7 +18,7 @@ from srpo.comparison.statistics import Cost, cost, mean_height
 from srpo.errors import RunDirectoryError
 from srpo.resuming.checkpoints import newest_state
 from srpo.resuming.lost import lost_figures
-from srpo.run.figures import evaluation_from
+from srpo.run.figures import Evaluation, evaluation_from
 from srpo.run.finish import signal_share
 from srpo.rundir import RunDirectory
 
@@ -123,13 +123,24 @@ class RateChoice:
 
 def read_course(run: RunDirectory) -> Course:
     """The validations of a run. Raises `RunDirectoryError` if there are none."""
-    rows = [evaluation_from(row) for row in run.read_evaluations()]
+    return _course(run, _evaluations(run), _seconds(run))
+
+
+def _evaluations(run: RunDirectory) -> list[Evaluation]:
+    return [evaluation_from(row) for row in run.read_evaluations()]
+
+
+def _seconds(run: RunDirectory) -> dict[int, float]:
+    """By step, all of its phases together."""
+    return {step: math.fsum(phases.values()) for step, phases in run.read_seconds().items()}
+
+
+def _course(run: RunDirectory, rows: list[Evaluation], taken: dict[int, float]) -> Course:
     found = {e.step: e for e in rows if e.split == "validation"}
     if not found:
         raise RunDirectoryError(f"{run.root}: no validation was made; evaluations.jsonl has none")
     ordered = [found[step] for step in sorted(found)]
     domains = [d for d in ordered[0].domains if all(d in e.domains for e in ordered)]
-    taken = {step: math.fsum(phases.values()) for step, phases in run.read_seconds().items()}
     return Course(
         rollouts=tuple(float(e.rollouts_spent) for e in ordered),
         tokens=tuple(float(e.tokens_spent) for e in ordered),
@@ -141,19 +152,20 @@ def read_course(run: RunDirectory) -> Course:
 def read_run(job: Job) -> RunFigures:
     """The figures of a finished result run."""
     run = RunDirectory(job.folder)
-    tests = [e for e in map(evaluation_from, run.read_evaluations()) if e.split == "test"]
     _check_whole(run)
+    evaluations, taken = _evaluations(run), _seconds(run)
+    tests = [e for e in evaluations if e.split == "test"]
     metrics = run.read_metrics()
     last = metrics[-1] if metrics else {}
     return RunFigures(
         seed=job.seed,
-        course=read_course(run),
+        course=_course(run, evaluations, taken),
         test={d: score.overall.mean for d, score in tests[-1].domains.items()} if tests else {},
         signal_share=signal_share(metrics),
         gradient_share=_gradient_share(metrics),
         rollouts=float(last.get("rollouts/total") or 0),
         tokens=float(last.get("tokens/total") or 0),
-        seconds=math.fsum(s for phases in run.read_seconds().values() for s in phases.values()),
+        seconds=math.fsum(taken.values()),
     )
 
 

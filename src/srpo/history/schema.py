@@ -205,6 +205,6 @@ def _check_is_ledger(db: sqlite3.Connection, path: Path) -> None:
     missing = [name for name in TABLES if name not in tables]
     if missing:
         raise RunDirectoryError(
-            f"{path}: a ledger without its tables {', '.join(missing)}: damaged, or written by an "
+            f"{path}: a ledger without its tables {', '.join(missing)}: damaged, or written by "
             "another srpo; put back a copy of it, or train again"
         )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from srpo.config import Config
 from srpo.evaluation import PROBLEMS_AT_ONCE
-from srpo.prefixes import longest_prefix
+from srpo.prefixes import longest_prompt
 from srpo.run.problem_sets import used_sets
 
 
@@ -33,7 +33,7 @@ def draws(config: Config) -> Iterator[Draw]:
         completion, nucleus = stage.max_completion_tokens, stage.top_p < 1
         prompt, count = longest_prompt(config, number), stage.problems_per_step
         yield Draw(count, count * stage.group_size, prompt, completion, nucleus)
-        new = {name for name, weight in stage.sets.items() if weight > 0} - probed
+        new = stage.drawn.keys() - probed
         if config.probe.problems and new:  # one set after the other, as its first stage has it
             count, prompt = config.probe.problems, stage.max_prompt_tokens
             yield Draw(count, count * stage.group_size, prompt, completion, nucleus)
@@ -45,8 +45,3 @@ def draws(config: Config) -> Iterator[Draw]:
         prompt = max(stage.max_prompt_tokens for stage in config.stage)
         completion = config.stage[-1].max_completion_tokens
         yield Draw(count, count * config.evaluation.samples, prompt, completion)
-
-
-def longest_prompt(config: Config, number: int) -> int:
-    """Tokens of a prompt of stage `number`, from 1, with the start of an own answer after it."""
-    return config.stage[number - 1].max_prompt_tokens + longest_prefix(config, number)

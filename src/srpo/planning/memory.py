@@ -18,7 +18,8 @@ from srpo.engines.local.limits import (
 )
 from srpo.engines.local.model_shape import ModelShape
 from srpo.errors import ConfigError
-from srpo.planning.draws import Draw, draws, longest_prompt
+from srpo.planning.draws import Draw, draws
+from srpo.prefixes import longest_prompt
 
 GIB = 2**30
 FLOAT32 = 4  # bytes
@@ -176,9 +177,8 @@ def _sampling(config: Config, shape: ModelShape, draw: Draw) -> int:
         cache += rows * (prompt + draw.completion) * column  # one layer, as it grows
     else:
         passed = max(rows, min(max(PREFILL_TOKENS, prompt), problems * prompt))
-        if (
-            rows < draw.rows
-        ):  # others take the place of finished ones, and are prefilled beside them
+        if rows < draw.rows:
+            # others take the place of finished ones, and are prefilled beside them
             cache += rows * prompt * shape.num_layers * column
     passing = passed * (4 * shape.mlp_width + 4 * shape.width + 2 * shape.query_width) * compute
     entries = rows * shape.vocabulary
@@ -200,11 +200,20 @@ def _compute_bytes(config: Config) -> int:
 
 def _state(config: Config, shape: ModelShape) -> int:
     """Weights, with gradients and moments of those that are trained."""
-    each = 2 * FLOAT32 + MOMENTS[config.optimizer.moments]
-    if config.model.lora_rank:
-        adapters = shape.adapter_weights(config.model.lora_rank)
-        return shape.num_weights * _compute_bytes(config) + adapters * each
-    return shape.num_weights * each
+    return _model(config, shape, 2 * FLOAT32 + MOMENTS[config.optimizer.moments])
+
+
+def _model(config: Config, shape: ModelShape, each: int) -> int:
+    """Weights with `each` bytes for one that is trained; frozen ones in the compute precision."""
+    if not config.model.lora_rank:
+        return each * shape.num_weights
+    adapters = shape.adapter_weights(config.model.lora_rank)
+    return shape.num_weights * _compute_bytes(config) + each * adapters
+
+
+def _copied(config: Config, shape: ModelShape) -> int:
+    """Weights that are copied for each graph: joined ones, or all in a lower precision."""
+    return shape.joined_weights if config.model.dtype == "float32" else shape.num_weights
 
 
 def _weights(config: Config, shape: ModelShape) -> int:
@@ -218,29 +227,24 @@ def _weights(config: Config, shape: ModelShape) -> int:
         if 2 * shape.width * shape.mlp_width * compute >= HEAP_PIECE:
             merged -= shape.joined_weights  # what is in large pieces is given back at once
         return _state(config, shape) + WEIGHT_GRAPHS * merged * compute
-    copied = shape.joined_weights if compute == FLOAT32 else shape.num_weights
-    return _state(config, shape) + WEIGHT_GRAPHS * copied * compute + embedding
+    copies = WEIGHT_GRAPHS * _copied(config, shape) * compute
+    return _state(config, shape) + copies + embedding
 
 
 def _idle(config: Config, shape: ModelShape) -> int:
     """Bytes of `_weights` that are not there while completions are drawn."""
     if config.model.lora_rank or shape.plain_kept:
         return 0
-    compute = _compute_bytes(config)
-    copied = shape.joined_weights if compute == FLOAT32 else shape.num_weights
     gradients = shape.num_weights + shape.vocabulary * shape.width
-    return gradients * FLOAT32 + (WEIGHT_GRAPHS - 1) * copied * compute
+    copies = (WEIGHT_GRAPHS - 1) * _copied(config, shape) * _compute_bytes(config)
+    return gradients * FLOAT32 + copies
 
 
 def _reference(config: Config, shape: ModelShape) -> int:
     """Its weights; compiled, gradients as well, all zero. It has no optimizer."""
     if not config.loss.kl_weight:
         return 0
-    each = 2 * FLOAT32 if config.model.compile else FLOAT32
-    if config.model.lora_rank:
-        adapters = shape.adapter_weights(config.model.lora_rank)
-        return shape.num_weights * _compute_bytes(config) + each * adapters
-    return each * shape.num_weights
+    return _model(config, shape, 2 * FLOAT32 if config.model.compile else FLOAT32)
 
 
 def sharded_bytes(config: Config, shape: ModelShape) -> int:

@@ -56,9 +56,10 @@ def count_problems(config: Config, assumed: Mapping[str, int]) -> Counts:
     tested: set[str] = set()
     for name in used:
         if name not in absent:
-            own = {problem.id for problem in sets.test[name]} - tested
+            here = sets.by_name[name]
+            own = {problem.id for problem in here.test} - tested
             tested |= own
-            train[name], test[name] = len(sets.train[name]), len(own)
+            train[name], test[name] = len(here.train), len(own)
             if name in assumed:
                 notes.append(f"{name}: its problems are here and counted; --assume is not needed")
             continue

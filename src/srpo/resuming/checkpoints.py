@@ -67,14 +67,18 @@ def checkpoints_of(run: RunDirectory) -> list[Path]:
 
     Empty if the folder of all is not there. Raises `RunDirectoryError` if it cannot be read.
     """
+    return list(_by_step(run).values())
+
+
+def _by_step(run: RunDirectory) -> dict[int, Path]:
     try:
         paths = list(run.checkpoints.iterdir())
     except FileNotFoundError:
-        return []
+        return {}
     except OSError as error:
         raise RunDirectoryError(f"{run.checkpoints}: cannot be read: {error.strerror}") from None
-    steps = {path: step for path in paths if (step := step_of(path)) is not None}
-    return sorted(steps, key=lambda path: steps[path])
+    found = {step: path for path in paths if (step := step_of(path)) is not None}
+    return dict(sorted(found.items()))
 
 
 def newest_whole(run: RunDirectory) -> tuple[Path | None, dict[Path, str]]:
@@ -114,8 +118,8 @@ def remove_old(run: RunDirectory, keep_last: int, keep_every: int = 0) -> None:
 
     What a killed process has left half written or half removed goes as well.
     """
-    for folder in checkpoints_of(run)[:-keep_last]:
-        if not keep_every or (step_of(folder) or 0) % keep_every:
+    for step, folder in list(_by_step(run).items())[:-keep_last]:
+        if not keep_every or step % keep_every:
             # renamed first, so that what is left of it half of the way is no checkpoint
             run.disk.rename(folder, folder.with_name(f".{folder.name}.old"))
     for left in sorted(run.checkpoints.glob(".step_*")):

@@ -21,7 +21,6 @@ from srpo.types import Group, Outcome, Problem, Verdict
 
 MANY = 0.5  # of the completions: no longer an exception
 SOME = 0.1
-REWARDLESS = (Verdict.UNGRADABLE, Verdict.INFRA_ERROR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +51,8 @@ def parts_of(config: Config, sets: ProblemSets) -> list[Part]:
         for name in stage.drawn:
             if name not in parts:
                 rng = random.Random(derive_seed(config.seed, "probe", name))
-                count = min(config.probe.problems, len(sets.train[name]))
-                drawn = tuple(rng.sample(sets.train[name], count))
+                problems = sets.by_name[name].train
+                drawn = tuple(rng.sample(problems, min(config.probe.problems, len(problems))))
                 parts[name] = Part(name, number, stage, drawn)
     return list(parts.values())
 
@@ -175,7 +174,7 @@ def _warnings(each: Probed, stops: str, opens_thinking: bool) -> Iterator[str]:
             f"{part.set_name}: {share[Verdict.NO_ANSWER]:.0%} of the completions have no answer in "
             f"{where}: ask for it in prompt.{part.problems[0].domain}_instruction."
         )
-    lost = sum(share[verdict] for verdict in REWARDLESS)
+    lost = sum(share[verdict] for verdict in Verdict if not verdict.gradable)
     if lost > SOME:
         yield (
             f"{part.set_name}: {lost:.0%} of the completions could not be graded: see srpo judge "

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import itertools
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from srpo.config import Config, SetConfig
@@ -23,40 +24,65 @@ HOLD_OUT_SEED = 0  # which problems are held out never depends on the run's seed
 
 
 @dataclass(frozen=True, slots=True)
-class ProblemSets:
-    """The problems of a run: to train on, to test and to validate, by set, and what was said."""
+class SplitSet:
+    """The problems of one set, by what they are for."""
 
-    train: dict[str, list[Problem]]
-    test: dict[str, list[Problem]]
-    validation: dict[str, list[Problem]]
-    notes: tuple[str, ...]
+    train: list[Problem]
+    test: list[Problem] = field(default_factory=list)
+    validation: list[Problem] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[Problem]:
+        """All of them, whatever they are for."""
+        return itertools.chain(self.train, self.test, self.validation)
+
+    def held_out(self, split: Split) -> list[Problem]:
+        """The problems of a split."""
+        return self.test if split == "test" else self.validation
+
+    def digest(self) -> str:
+        """A hash of the problems, their order and what they are for."""
+        parts = (self.train, self.test, self.validation)
+        text = "\n\n".join("\n".join(problem.id for problem in part) for part in parts)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def without(self, trained: Collection[str], validated: Collection[str]) -> SplitSet:
+        """The set without the problems of these ids to train on, and of those to validate."""
+        return SplitSet(
+            [problem for problem in self.train if problem.id not in trained],
+            self.test,
+            [problem for problem in self.validation if problem.id not in validated],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemSets:
+    """The problems of a run, by set, and what is to be said of them."""
+
+    by_name: dict[str, SplitSet]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def train(self) -> dict[str, list[Problem]]:
+        """The problems to train on, by set."""
+        return {name: of_set.train for name, of_set in self.by_name.items()}
 
     def held_out(self, split: Split) -> list[Problem]:
         """The problems of a split, all sets together; what several sets hold out comes once."""
-        sets = self.test if split == "test" else self.validation
-        by_id = {problem.id: problem for problems in sets.values() for problem in problems}
-        return list(by_id.values())
+        sets = self.by_name.values()
+        return list({p.id: p for of_set in sets for p in of_set.held_out(split)}.values())
 
-    def of_set(self, name: str) -> list[Problem]:
-        """All problems of a set, whatever they are for."""
-        return [*self.train[name], *self.test[name], *self.validation[name]]
+    def __iter__(self) -> Iterator[Problem]:
+        """All problems, whatever they are for; once for each set that they are in."""
+        return itertools.chain.from_iterable(self.by_name.values())
 
     def digests(self) -> dict[str, str]:
-        """A hash of each set's problems, their order and what they are for."""
-        return {
-            name: hashlib.sha256(
-                "\n\n".join(
-                    "\n".join(problem.id for problem in part[name])
-                    for part in (self.train, self.test, self.validation)
-                ).encode()
-            ).hexdigest()
-            for name in self.train
-        }
+        """Of each set, `SplitSet.digest`."""
+        return {name: of_set.digest() for name, of_set in self.by_name.items()}
 
     @property
     def has_code(self) -> bool:
         """True if some problem, to train on or held out, needs programs to be run."""
-        return any(p.domain == "code" for name in self.train for p in self.of_set(name))
+        return any(problem.domain == "code" for problem in self)
 
 
 def cheap_gold_check(answers: Iterable[str]) -> dict[str, str]:
@@ -84,19 +110,16 @@ def load_sets(
     Raises `ProblemFileError` for files that cannot be used, `ConfigError` for an empty set.
     """
     used = [name for name in used_sets(config) if name not in without]
-    train: dict[str, list[Problem]] = {}
-    test: dict[str, list[Problem]] = {}
-    validation: dict[str, list[Problem]] = {}
+    loaded: dict[str, SplitSet] = {}
     notes: list[str] = []
     for name in used:
-        loaded = _load_set(name, config.sets[name], check_gold)
-        train[name], test[name], validation[name], said = loaded
+        loaded[name], said = _load_set(name, config.sets[name], check_gold)
         notes += said
-    notes += _keep_apart(train, test, validation)
-    for name in used:
-        if not train[name]:
+    apart, said = _keep_apart(loaded)
+    for name, of_set in apart.items():
+        if not of_set.train:
             raise ConfigError(f"sets.{name}: no problems to train on; a stage needs some")
-    return ProblemSets(train, test, validation, tuple(dict.fromkeys(notes)))
+    return ProblemSets(apart, tuple(dict.fromkeys([*notes, *said])))
 
 
 def room_for_prompts(config: Config, number: int, context_tokens: int) -> int:
@@ -126,7 +149,7 @@ def check_prompts(
     Or if it and a completion are together longer than the model's context, if that is given.
     Held-out problems are answered as in the last stage.
     """
-    lengths = {name: _lengths(sets.of_set(name), prompter) for name in sets.train}
+    lengths = {name: _lengths(of_set, prompter) for name, of_set in sets.by_name.items()}
     held_out = {problem.id for split in SPLITS for problem in sets.held_out(split)}
     for number, stage in enumerate(config.stage, start=1):
         found = [each for name in stage.drawn for each in lengths[name]]
@@ -166,7 +189,7 @@ def _refuse_longer(found: Iterable[tuple[int, Problem]], most: int, what: str, r
 
 def check_scorers(sets: ProblemSets, problem_with: Callable[[list[Problem]], str | None]) -> None:
     """Raise `ConfigError` if the scorer that some problem names cannot be used on this machine."""
-    line = problem_with([problem for name in sets.train for problem in sets.of_set(name)])
+    line = problem_with(list(sets))
     if line:
         raise ConfigError(line)
 
@@ -175,8 +198,8 @@ def check_sandbox(config: Config, sets: ProblemSets) -> None:
     """Raise `ConfigError` if the sandbox cannot run some problem's tests at all."""
     if not config.verifier.remote_url:
         return
-    for name in sets.train:
-        for problem in sets.of_set(name):
+    for name, of_set in sets.by_name.items():
+        for problem in of_set:
             if any(isinstance(case, AssertCase) for case in problem.tests):
                 raise ConfigError(
                     f"verifier.remote_url: a remote sandbox runs no assert tests, and set {name} "
@@ -187,16 +210,18 @@ def check_sandbox(config: Config, sets: ProblemSets) -> None:
 
 def _load_set(
     name: str, config: SetConfig, check_gold: Callable[[Iterable[str]], Mapping[str, str]]
-) -> tuple[list[Problem], list[Problem], list[Problem], list[str]]:
-    """Problems to train on, to test and to validate, and what is to be said of them."""
+) -> tuple[SplitSet, list[str]]:
+    """The set, and what is to be said of it."""
     if config.generate:
         try:
-            made = generate(config.generate, "train", config.count, 0, config.level_weights)
-            test = generate(config.generate, "test", config.holdout, 0)
-            validation = generate(config.generate, "validation", config.validation, 0)
+            made = SplitSet(
+                generate(config.generate, "train", config.count, 0, config.level_weights),
+                generate(config.generate, "test", config.holdout, 0),
+                generate(config.generate, "validation", config.validation, 0),
+            )
         except ValueError as error:
             raise ConfigError(f"sets.{name}: {error}") from None
-        return made, test, validation, []
+        return made, []
     read = read_problems(
         [Path(file) for file in config.files], bad_rows=config.bad_rows, domain=config.domain
     )
@@ -204,7 +229,7 @@ def _load_set(
     rest, held = hold_out(read.problems, config.holdout, HOLD_OUT_SEED)
     train, watched = hold_out(rest, config.validation, HOLD_OUT_SEED)
     notes += _ungradable_notes(name, read.problems, check_gold)
-    return list(train), list(held), list(watched), notes
+    return SplitSet(list(train), list(held), list(watched)), notes
 
 
 def _ungradable_notes(
@@ -229,26 +254,20 @@ def _ungradable_notes(
     ]
 
 
-def _keep_apart(
-    train: dict[str, list[Problem]],
-    test: dict[str, list[Problem]],
-    validation: dict[str, list[Problem]],
-) -> list[str]:
-    """Take what one set holds out away from the others; returns what is to be said of it.
+def _keep_apart(sets: dict[str, SplitSet]) -> tuple[dict[str, SplitSet], list[str]]:
+    """Take what one set holds out away from the others; and what is to be said of it.
 
     Each set holds out its own, so sets that share problems would train on each other's test. Sets
     of one file hold out the same: these stay with each, and are read once (`held_out`).
     """
-    tested = {problem.id for problems in test.values() for problem in problems}
-    watched = {problem.id for problems in validation.values() for problem in problems}
-    moved: set[str] = set()
-    for sets, held in ((validation, tested), (train, tested | watched)):
-        for name, problems in sets.items():
-            sets[name] = [problem for problem in problems if problem.id not in held]
-            moved |= {problem.id for problem in problems} & held
+    tested = {problem.id for of_set in sets.values() for problem in of_set.test}
+    watched = {problem.id for of_set in sets.values() for problem in of_set.validation}
+    trained = {problem.id for of_set in sets.values() for problem in of_set.train}
+    moved = (watched & tested) | (trained & (tested | watched))
+    apart = {name: of_set.without(tested | watched, tested) for name, of_set in sets.items()}
     if not moved:
-        return []
-    return [
+        return apart, []
+    return apart, [
         f"{counted(len(moved), 'problem')} held out by one set and part of another: held out of "
         "both"
     ]

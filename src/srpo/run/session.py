@@ -180,30 +180,28 @@ def _open_session(
     opened: ExitStack,
 ) -> Session:
     """`opened` closes what was opened, if something goes wrong later."""
-    grader = Grader(config.verifier)
-    opened.callback(grader.close)
-    is_new = not RunDirectory(root).config.exists()
+    before = RunDirectory(root)  # as it is now: of a new run nothing is there
+    is_new = not before.config.exists()
     if is_new:
         check_rates(config)
+    grader = Grader(config.verifier)
+    opened.callback(grader.close)
     watcher.phase("reading problems")
-    sets = load_sets(config, grader.math.check_gold)
-    check_sandbox(config, sets)
-    check_scorers(sets, grader.scorers.problem_with)
-    _check_unchanged(RunDirectory(root), sets)
+    sets = _read_problems(config, before, grader)
     history: _History | None = None
-    if config.selection.history and not RunDirectory(root).history.exists():
+    if config.selection.history and not before.history.exists():
         history, said = _other_history(config, sets)
         sets = replace(sets, notes=(*sets.notes, said))
     isolation = grader.describe() if sets.has_code else ""
     watcher.phase("loading the model")
-    model = open_model(config, RunDirectory(root).checkpoints)
+    model = open_model(config, before.checkpoints)
     prompter = Prompter(model.tokenizer, config.prompt, model.stop_ids, model.pad_ids)
     check_prompts(config, sets, prompter, model.context_tokens if is_new else None)
-    check_space(root, model.checkpoint_bytes * _checkpoints_to_come(config, RunDirectory(root)))
+    check_space(root, model.checkpoint_bytes * _checkpoints_to_come(config, before))
     facts: dict[str, object] = {"problems": sets.digests(), **model.facts}
     if is_new:
         facts["probe"] = _probe(config, sets, prompter, model.engine, grader, watcher)
-    reference = _open_reference(config, root, open_model)
+    reference = _open_reference(config, before, open_model)
     run = make_run(_environment(facts))
     if history is not None:
         run.write_history(history)
@@ -214,14 +212,22 @@ def _open_session(
         config, run, sets, model.tokenizer, prompter, model.engine, grader, ledger, watcher,
         model.facts, reference=reference, drafts=DraftStore() if config.reuse.drafts else None,
     )  # fmt: skip
-    probe_notes = run.read_environment().get("probe", {}).get("said", ())
     session.opening = [
         *(("problems", note) for note in sets.notes),
         *(("model", note) for note in (*model.notes, *prompter.notes)),
-        *(("probe", note) for note in probe_notes),
+        *(("probe", note) for note in run.read_environment().get("probe", {}).get("said", ())),
         *([("sandbox", isolation)] if isolation else []),
     ]
     return session
+
+
+def _read_problems(config: Config, run: RunDirectory, grader: Grader) -> ProblemSets:
+    """The problems, if each can be graded and a run that exists began with them."""
+    sets = load_sets(config, grader.math.check_gold)
+    check_sandbox(config, sets)
+    check_scorers(sets, grader.scorers.problem_with)
+    _check_unchanged(run, sets)
+    return sets
 
 
 def _checkpoints_to_come(config: Config, run: RunDirectory) -> int:
@@ -230,13 +236,13 @@ def _checkpoints_to_come(config: Config, run: RunDirectory) -> int:
     return keep + 1 - min(keep, len(checkpoints_of(run)))
 
 
-def _open_reference(config: Config, root: Path, open_model: ModelOpener) -> Engine | None:
+def _open_reference(config: Config, run: RunDirectory, open_model: ModelOpener) -> Engine | None:
     """The first weights once more, for the KL term; None if the loss has none."""
     if not config.loss.kl_weight:
         return None
     # it draws nothing, so it needs no sampler beside its weights
     own = config.model_copy(update={"model": config.model.model_copy(update={"sampler": "own"})})
-    return open_model(own, RunDirectory(root).checkpoints).engine
+    return open_model(own, run.checkpoints).engine
 
 
 def _probe(

@@ -47,10 +47,15 @@ def accumulate(
     logprobs = [[0.0] * len(datum.tokens) for datum in data]
     cost = network.column_cost
     for chunk in plan(data, max_tokens, share=network.shares_prefixes, column_cost=cost):
-        with torch.set_grad_enabled(any(_has_gradient(network, r) for r in chunk.micro_batches)):
+        batches = [(rows, _has_gradient(network, rows)) for rows in chunk.micro_batches]
+        with torch.set_grad_enabled(any(has_gradient for _, has_gradient in batches)):
             prefixes = network.prefixes(chunk.prefixes)
-        for rows in chunk.micro_batches:
-            new = _one_micro_batch(network, rows, prefixes, clip).tolist()
+        for rows, has_gradient in batches:
+            if has_gradient:
+                new = _add_gradient(network, rows, prefixes, clip).tolist()
+            else:
+                with torch.no_grad():
+                    new = network.logprobs(rows, prefixes).tolist()
             place = 0
             for row in rows:
                 count = len(row.tokens) - 1
@@ -73,12 +78,10 @@ def _has_gradient(network: AnyNetwork, rows: Sequence[Row]) -> bool:
     )
 
 
-def _one_micro_batch(
+def _add_gradient(
     network: AnyNetwork, rows: Sequence[Row], prefixes: Prefixes, clip: Clip
 ) -> Tensor:
-    if not _has_gradient(network, rows):
-        with torch.no_grad():
-            return network.logprobs(rows, prefixes)
+    """Of one micro-batch; returns its new logprobs."""
     new = network.logprobs(rows, prefixes)
     flat = [
         (old, advantage * mask)

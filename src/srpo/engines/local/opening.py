@@ -24,7 +24,7 @@ from srpo.engines.local.loading import (
 )
 from srpo.engines.local.model_config import context_of, model_pads, model_stops
 from srpo.engines.local.sampling import Sampler
-from srpo.prefixes import longest_prefix
+from srpo.prefixes import longest_prompt
 from srpo.rollouts import derive_seed
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -107,7 +107,7 @@ def longest_drawn(config: Config) -> int:
     answered as in the last one.
     """
     trained = max(
-        stage.max_prompt_tokens + longest_prefix(config, number) + stage.max_completion_tokens
+        longest_prompt(config, number) + stage.max_completion_tokens
         for number, stage in enumerate(config.stage, start=1)
     )
     prompt = max(stage.max_prompt_tokens for stage in config.stage)
