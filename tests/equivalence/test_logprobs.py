@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor
 
-from srpo.engines.local import decoder, logprobs
-from srpo.engines.local.decoder import attend_causal, causal_mask
+from srpo.engines.local import attention, logprobs
+from srpo.engines.local.attention import Visible, attend_causal
 from srpo.engines.local.logprobs import token_logprobs
 from tests.equivalence.test_local_engine import assert_same, gradient_through, some_data
 
@@ -107,7 +107,7 @@ def test_the_gradient_is_the_same_with_a_mask_too_large_to_fold_heads_into_rows(
 ) -> None:
     data = some_data(kind, tmp_path)
     folded = gradient_through("fused", kind, data, 64)
-    monkeypatch.setattr(decoder, "MAX_MASK", 0)
+    monkeypatch.setattr(attention, "MAX_MASK", 0)
     assert_same(folded, gradient_through("fused", kind, data, 64))
 
 
@@ -119,8 +119,8 @@ def test_heads_folded_into_rows_attend_as_written_out(groups: int) -> None:
     k, v = torch.randn(2, num_rows, T, K, D, generator=made)
     past = torch.randn(2, num_rows, K, P, D, generator=made)
     lengths = torch.tensor([4, 2])  # of the past of each row
-    mask = causal_mask(lengths, P, T, torch.float32, groups)
-    found = attend_causal(q, k, v, (past[0], past[1]), mask)
+    visible = Visible(lengths, P, T, groups, torch.float32)
+    found = attend_causal(q, k, v, (past[0], past[1]), visible)
     for b in range(num_rows):
         for t in range(T):
             for h in range(groups * K):

@@ -39,7 +39,11 @@ SHAPES: dict[str, dict[str, Any]] = {
         "vocab_size": 4096, "tie_word_embeddings": False,
     },
 }  # fmt: skip
-CHILD = """
+SMALLEST = {
+    "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "vocab_size": 100,
+    "num_attention_heads": 2, "num_key_value_heads": 2,
+}  # fmt: skip
+CHILD = f"""
 import json, resource, sys, tempfile
 from pathlib import Path
 import torch
@@ -48,22 +52,28 @@ from srpo.engines.local.engine import LocalEngine
 from srpo.engines.local.decoder import Passes
 from srpo.types import Adam, Clip, Datum, Sampling
 torch.set_num_threads(1)
+SMALLEST = {SMALLEST}
 shape, tokens, checkpointing, prompt, answer, problems, group, rows = json.loads(sys.argv[1])
+
+def work(shape, tokens, prompt, answer, problems, group):
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**shape)).eval()
+    engine = LocalEngine(model, Path(tempfile.mkdtemp()), micro_batch_tokens=tokens,
+                         sampler_rows=rows, training=Passes(checkpointed=checkpointing))
+    prompts = [tuple(5 + (31 * p + 7 * i) % 90 for i in range(prompt)) for p in range(problems)]
+    data = [
+        Datum(before + tuple(5 + (i * j) % 90 for j in range(answer)),
+              (0.0,) * prompt + (1.0,) * answer, (0.0,) * prompt + (-8.0,) * answer,
+              (0.0,) * prompt + (0.5,) * answer, 1.0)
+        for before in prompts for i in range(1, group + 1)
+    ]
+    for _ in range(2):
+        engine.forward_backward(data, Clip())
+        engine.optim_step(Adam(lr=1e-4))
+    engine.sample(prompts, group, Sampling(max_tokens=4, stop_ids=(), seed=1))
+
+work({{**shape, **SMALLEST}}, 64, 4, 4, 1, 2)  # libraries load their code as it is first used
 base = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
-model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**shape)).eval()
-engine = LocalEngine(model, Path(tempfile.mkdtemp()), micro_batch_tokens=tokens,
-                     sampler_rows=rows, training=Passes(checkpointed=checkpointing))
-prompts = [tuple(5 + (31 * p + 7 * i) % 90 for i in range(prompt)) for p in range(problems)]
-data = [
-    Datum(before + tuple(5 + (i * j) % 90 for j in range(answer)),
-          (0.0,) * prompt + (1.0,) * answer, (0.0,) * prompt + (-8.0,) * answer,
-          (0.0,) * prompt + (0.5,) * answer, 1.0)
-    for before in prompts for i in range(1, group + 1)
-]
-for _ in range(2):
-    engine.forward_backward(data, Clip())
-    engine.optim_step(Adam(lr=1e-4))
-engine.sample(prompts, group, Sampling(max_tokens=4, stop_ids=(), seed=1))
+work(shape, tokens, prompt, answer, problems, group)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - base)
 """
 

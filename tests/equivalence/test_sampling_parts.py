@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from srpo.engines.local import fused
+from srpo.engines.local.attention import attend_to_self
 from srpo.engines.local.choosing import choose, scaled
-from srpo.engines.local.decoder import attend_to_self
 from srpo.types import Sampling
 from tests.equivalence.test_local_engine import HOW, PROMPTS, engine_of
 

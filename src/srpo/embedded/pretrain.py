@@ -34,7 +34,8 @@ from srpo.embedded.demonstrations import (
 )
 from srpo.embedded.tokenizer import DOMAINS, learn_tokenizer, save_tokenizer
 from srpo.embedded.world import LEVELS, draw_task, word
-from srpo.engines.local.decoder import Decoder, attend_to_self
+from srpo.engines.local.attention import attend_to_self
+from srpo.engines.local.decoder import Decoder
 from srpo.types import Domain
 
 BATCH = 96

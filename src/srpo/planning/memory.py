@@ -24,7 +24,7 @@ from srpo.prefixes import longest_prompt
 GIB = 2**30
 FLOAT32 = 4  # bytes
 MOMENTS = {"float32": 8, "8bit": 2}  # bytes of a trained weight's two
-WEIGHT_GRAPHS = 2  # copies in the compute precision: for shared prefixes, and for a micro-batch
+MERGED_GRAPHS = 2  # of weights with what adapters add: for shared prefixes, and for a micro-batch
 SMALLEST = 64  # tokens of a micro-batch
 CUT_LOGIT = 40  # bytes of a logit that autograd passes over: scaled, capped, as logprobs
 CHOOSING = 24  # bytes of a logit that a token is chosen by: float32 tables, and one of float64
@@ -33,7 +33,7 @@ CHOOSING_NUCLEUS = 44  # and those that are sorted
 # share of what one layer has in a pass: about so much lies idle there at the peak, with gradient
 # checkpointing more (tests/equivalence/test_memory.py).
 HEAP_PIECE = 32 * 2**20
-HEAP_SHARE, HEAP_SHARE_CHECKPOINTED = 1.5, 2.2
+HEAP_SHARE, HEAP_SHARE_CHECKPOINTED = 0.9, 1.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def _held(config: Config, shape: ModelShape, number: int, micro: int) -> tuple[i
     if shape.plain_kept:
         tokens = max(micro, prompt + answer)
         entries = tokens * shape.vocabulary
-        logits = _logits(entries, FLOAT32)
+        logits = _logits(config, entries, FLOAT32)
         if shape.plain_head:
             logits = min(entries, MAX_GRAD_LOGITS) * CUT_LOGIT
         one = tokens * back + _heap(config, shape, tokens)
@@ -112,15 +112,12 @@ def _held(config: Config, shape: ModelShape, number: int, micro: int) -> tuple[i
         (max(1, min(most, micro // answer)), answer),
     ):
         own = count * length
-        mask = own * (prompt + length) * compute
-        groups = max(1, shape.query_width // shape.kv_width)
-        if groups * mask <= MAX_MASK * compute:
-            mask *= groups
+        mask = _mask(config, shape, own * (prompt + length))
         whole, one = _layers(config, shape, prefixes, own, count * prompt)
         # the backward pass is through with the logits before it comes to a layer
         one += own * back + count * (prompt + length) * column
         one += _heap(config, shape, max(prefixes, own + 2 * int(count * copies)))
-        logits = _logits(own * shape.vocabulary, compute)
+        logits = _logits(config, own * shape.vocabulary, compute)
         found.append((whole + mask + max(0, one - logits), logits))
     return max(found, key=sum)
 
@@ -132,8 +129,20 @@ def micro_batch_bytes(config: Config, shape: ModelShape) -> int:
         for number, stage in enumerate(config.stage, start=1)
     )
     tokens = max(config.model.micro_batch_tokens, longest)
-    logits = _logits(tokens * shape.vocabulary, _compute_bytes(config))
+    logits = _logits(config, tokens * shape.vocabulary, _compute_bytes(config))
     return sum(_layers(config, shape, 0, tokens, 0)) + logits
+
+
+def _mask(config: Config, shape: ModelShape, entries: int) -> int:
+    """Bytes of an attention mask of so many entries, or of one for each query head of a key head.
+
+    On a CPU attention in a lower precision has none.
+    """
+    compute = _compute_bytes(config)
+    if compute < FLOAT32 and config.model.device == "cpu":
+        return 0
+    folded = entries * max(1, shape.query_width // shape.kv_width)
+    return (folded if folded <= MAX_MASK else entries) * compute
 
 
 def _heap(config: Config, shape: ModelShape, tokens: int) -> int:
@@ -188,10 +197,11 @@ def _sampling(config: Config, shape: ModelShape, draw: Draw) -> int:
     return cache + max(passing, logits + choosing)
 
 
-def _logits(entries: int, compute: int) -> int:
-    """Of logits in float32 beside those in a lower precision, and of what is kept of them all."""
-    at_once = min(entries, MAX_LOGITS) * (FLOAT32 if compute == FLOAT32 else FLOAT32 + compute)
-    return at_once + (entries * compute if entries <= MAX_KEPT_LOGITS else 0)
+def _logits(config: Config, entries: int, compute: int) -> int:
+    """Of a table of logits, kept whole or there in parts; a GPU has parts of it in float32 too."""
+    table = entries if entries <= MAX_KEPT_LOGITS else min(entries, MAX_LOGITS)
+    in_parts = config.model.device != "cpu" and compute < FLOAT32
+    return table * compute + (min(entries, MAX_LOGITS) * FLOAT32 if in_parts else 0)
 
 
 def _compute_bytes(config: Config) -> int:
@@ -211,11 +221,6 @@ def _model(config: Config, shape: ModelShape, each: int) -> int:
     return shape.num_weights * _compute_bytes(config) + each * adapters
 
 
-def _copied(config: Config, shape: ModelShape) -> int:
-    """Weights that are copied for each graph: joined ones, or all in a lower precision."""
-    return shape.joined_weights if config.model.dtype == "float32" else shape.num_weights
-
-
 def _weights(config: Config, shape: ModelShape) -> int:
     compute = _compute_bytes(config)
     embedding = shape.vocabulary * shape.width * FLOAT32  # its gradient, before it is added
@@ -226,18 +231,17 @@ def _weights(config: Config, shape: ModelShape) -> int:
         merged = 2 * shape.linear_weights  # with what adapters add; and joined
         if 2 * shape.width * shape.mlp_width * compute >= HEAP_PIECE:
             merged -= shape.joined_weights  # what is in large pieces is given back at once
-        return _state(config, shape) + WEIGHT_GRAPHS * merged * compute
-    copies = WEIGHT_GRAPHS * _copied(config, shape) * compute
-    return _state(config, shape) + copies + embedding
+        return _state(config, shape) + MERGED_GRAPHS * merged * compute
+    # copied for shared prefixes, and for the micro-batches that hang on them: joined ones, or all
+    copied = shape.joined_weights if compute == FLOAT32 else shape.num_weights
+    return _state(config, shape) + copied * compute + embedding
 
 
 def _idle(config: Config, shape: ModelShape) -> int:
     """Bytes of `_weights` that are not there while completions are drawn."""
     if config.model.lora_rank or shape.plain_kept:
         return 0
-    gradients = shape.num_weights + shape.vocabulary * shape.width
-    copies = (WEIGHT_GRAPHS - 1) * _copied(config, shape) * _compute_bytes(config)
-    return gradients * FLOAT32 + copies
+    return (shape.num_weights + shape.vocabulary * shape.width) * FLOAT32  # the gradients
 
 
 def _reference(config: Config, shape: ModelShape) -> int:

@@ -17,13 +17,13 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from srpo.engines.local.adapters import bias_of, weight_of
-from srpo.engines.local.limits import MAX_MASK
+from srpo.engines.local.attention import KeyValue
+from srpo.engines.local.norms import rms_norm
 
 FAMILIES = frozenset({"llama", "mistral", "qwen2", "qwen3"})
 NORMED_HEADS = frozenset({"qwen3"})  # queries and keys are normed
 PLAIN_ROPE = frozenset({"default", "linear", "llama3", "yarn"})
 
-KeyValue = tuple[Tensor, Tensor]  # keys and values of one layer, each [B, K, T, D]
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 
 
@@ -128,7 +128,7 @@ class Decoder:
                 x = checkpoint(self._block, i, layer, x, cos, sin, attend, use_reentrant=False)
             else:
                 x = self._block(i, layer, x, cos, sin, attend)
-        return F.rms_norm(x, (x.shape[-1],), w.norm, self._eps)
+        return rms_norm(x, w.norm, self._eps)
 
     def _block(
         self, i: int, w: LayerWeights, x: Tensor, cos: Tensor, sin: Tensor, attend: Attend
@@ -194,20 +194,20 @@ def before_attention(
     eps: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Queries, keys, both rotated, and values of one layer [B, T, heads, D]; `heads`: H, K, D."""
-    (B, T, width), (H, K, D) = x.shape, heads
-    qkv = F.linear(F.rms_norm(x, (width,), w.norm_in, eps), w.qkv, w.qkv_bias)
+    (B, T, _), (H, K, D) = x.shape, heads
+    qkv = F.linear(rms_norm(x, w.norm_in, eps), w.qkv, w.qkv_bias)
     q, k, v = torch.split(qkv.view(B, T, H + 2 * K, D), [H, K, K], dim=2)
     if w.query_norm is not None and w.key_norm is not None:
-        q = F.rms_norm(q, (D,), w.query_norm, eps)
-        k = F.rms_norm(k, (D,), w.key_norm, eps)
+        q = rms_norm(q, w.query_norm, eps)
+        k = rms_norm(k, w.key_norm, eps)
     return _rotate(q, cos, sin), _rotate(k, cos, sin), v
 
 
 def after_attention(w: LayerWeights, x: Tensor, attended: Tensor, eps: float) -> Tensor:
     """The layer's output [B, T, width] from its input and what its heads attended to."""
-    B, T, width = x.shape
+    B, T, _ = x.shape
     x = x + F.linear(attended.reshape(B, T, -1), w.out, w.out_bias)
-    gate_up = F.linear(F.rms_norm(x, (width,), w.norm_mlp, eps), w.gate_up)
+    gate_up = F.linear(rms_norm(x, w.norm_mlp, eps), w.gate_up)
     gate, up = gate_up.chunk(2, dim=-1)
     return x + F.linear(F.silu(gate) * up, w.down)
 
@@ -215,49 +215,3 @@ def after_attention(w: LayerWeights, x: Tensor, attended: Tensor, eps: float) ->
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     first, second = x.chunk(2, dim=-1)
     return x * cos + torch.cat((-second, first), dim=-1) * sin
-
-
-def attend_causal(q: Tensor, k: Tensor, v: Tensor, past: KeyValue, mask: Tensor) -> Tensor:
-    """New tokens attend to `past` keys and values and to themselves; [B, T, H, D] in and out.
-
-    `mask`, of `causal_mask`, is added to the scores: 0 where a key may be seen, else -inf.
-    """
-    (B, T, H, D), K = q.shape, k.shape[2]
-    keys = torch.cat((past[0], k.transpose(1, 2)), dim=2)
-    values = torch.cat((past[1], v.transpose(1, 2)), dim=2)
-    groups = mask.shape[2] // T
-    if groups == 1:
-        out = F.scaled_dot_product_attention(
-            q.transpose(1, 2), keys, values, attn_mask=mask, enable_gqa=True
-        )
-        return out.transpose(1, 2)
-    rows = q.view(B, T, K, groups, D).permute(0, 2, 3, 1, 4).reshape(B, K, groups * T, D)
-    out = F.scaled_dot_product_attention(rows, keys, values, attn_mask=mask)
-    return out.view(B, K, groups, T, D).permute(0, 3, 1, 2, 4).reshape(B, T, H, D)
-
-
-def attend_to_self(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Causal attention without a past; [B, T, H, D] in and out. Right padding does no harm."""
-    out = F.scaled_dot_product_attention(
-        q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), is_causal=True, enable_gqa=True
-    )
-    return out.transpose(1, 2)
-
-
-def causal_mask(
-    lengths_B: Tensor, num_past: int, num_new: int, dtype: torch.dtype, groups: int
-) -> Tensor:
-    """[B, 1, rows, num_past + num_new]: past columns up to each row's length, then causal.
-
-    `groups`: query heads of a key head. They become its rows, groups x num_new of them, which
-    spares copies of keys for each head (docs/log.md); where that takes too large a mask there are
-    num_new, and `attend_causal` sees it.
-    """
-    columns = torch.arange(num_past, device=lengths_B.device)
-    past = (columns[None] < lengths_B[:, None])[:, None, None].expand(-1, 1, num_new, -1)
-    new = torch.ones(num_new, num_new, dtype=torch.bool, device=lengths_B.device).tril()
-    seen = torch.cat((past, new.expand(len(lengths_B), 1, -1, -1)), dim=-1)
-    mask = torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(
-        ~seen, float("-inf")
-    )
-    return mask.repeat(1, 1, groups, 1) if groups * mask.numel() <= MAX_MASK else mask

@@ -9,16 +9,14 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor
 
+from srpo.engines.local.adapters import has_adapters
+from srpo.engines.local.attention import KeyValue, Visible, attend_causal, attend_to_self
 from srpo.engines.local.decoder import (
     NORMED_HEADS,
     PLAIN,
     Decoder,
-    KeyValue,
     Passes,
     Weights,
-    attend_causal,
-    attend_to_self,
-    causal_mask,
 )
 from srpo.engines.local.limits import MAX_LOGITS, PREFILL_TOKENS, VERIFY_TOKENS
 from srpo.engines.local.logprobs import token_logprobs
@@ -143,6 +141,8 @@ class FusedNetwork:
     ) -> None:
         self._decoder = Decoder(model, dtype, training)
         self._device = device
+        # what adapters add is computed: the first backward pass through it takes its graph away
+        self._merges = has_adapters(model)
         # compiled code without gradients keeps other numbers in bfloat16 on its way
         self.same_without_gradients = not training.compiled
         config = model.config
@@ -244,14 +244,15 @@ class FusedNetwork:
         T, num_prompt = ids_BT.shape[1], cache.num_prompt
         rows = torch.tensor(which, device=self._device)
         past_lengths_B = cache.prompt_lengths_B[rows]
-        mask = causal_mask(past_lengths_B, num_prompt, T, cache.mask.dtype, self._decoder.groups)
+        dtype, groups = cache.mask.dtype, self._decoder.groups
+        visible = Visible(past_lengths_B, num_prompt, T, groups, dtype)
 
         def attend(i: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             keys, values = cache.layers[i]
             past = (keys[rows, :, :num_prompt], values[rows, :, :num_prompt])
             keys[rows, :, num_prompt : num_prompt + T] = k.transpose(1, 2)
             values[rows, :, num_prompt : num_prompt + T] = v.transpose(1, 2)
-            return attend_causal(q, k, v, past, mask)
+            return attend_causal(q, k, v, past, visible)
 
         steps_T = torch.arange(T, device=self._device)
         hidden = self._decoder.hidden(
@@ -295,13 +296,13 @@ class FusedNetwork:
         which_B = torch.tensor([row.prefix for row in rows], device=self._device)
         past_lengths_B = prefixes.lengths_P[which_B]
         num_past, num_new = prefixes.leaves[0][0].shape[2], ids_BT.shape[1]
-        weights = self._decoder.weights()
-        dtype = weights.embedding.dtype
-        mask = causal_mask(past_lengths_B, num_past, num_new, dtype, self._decoder.groups)
+        weights = self._decoder.weights() if self._merges else prefixes.weights
+        dtype, groups = weights.embedding.dtype, self._decoder.groups
+        visible = Visible(past_lengths_B, num_past, num_new, groups, dtype)
 
         def attend(i: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             keys, values = prefixes.leaves[i]
-            return attend_causal(q, k, v, (keys[which_B], values[which_B]), mask)
+            return attend_causal(q, k, v, (keys[which_B], values[which_B]), visible)
 
         steps_T = torch.arange(num_new, device=self._device)
         positions_BT = past_lengths_B[:, None] + steps_T

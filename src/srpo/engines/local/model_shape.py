@@ -11,12 +11,12 @@ def kept_bytes(
     """Bytes that a token keeps in one layer of a Llama-family model for the backward pass.
 
     `widths`: of the model, of all queries, of all keys, of the MLP; `compute`: bytes of a number.
-    Two norms keep input, quotient and output, in float32 but for the last; queries, what they
-    attended to, and that in another order; keys and values; gate, up, silu, product.
+    Two norms keep input and output; queries, what they attended to, and that in another order; keys
+    and values; gate, up, silu, product. Norms of heads keep queries, keys and values as they were.
     """
     width, query, kv, mlp = widths
-    norms = 2 * width * (8 + compute) + (8 * (query + kv) if normed_heads else 0)
-    return norms + (3 * query + 2 * kv + 4 * mlp) * compute
+    heads = query + 2 * kv if normed_heads else 0
+    return (4 * width + heads + 3 * query + 2 * kv + 4 * mlp) * compute
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,154 @@
+"""Causal attention in bfloat16 on a CPU, a block of queries at a time that fits in its cache.
+
+torch's own kernel for it is 1.6 to 4 times slower there (docs/log.md): it computes the scores of
+columns that a block of queries cannot see, and in ways that do not use bfloat16 products fully.
+Letters as in attention.py.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+BLOCK_SCORES = 1 << 18  # in float32, of all heads together
+
+
+def takes_blocks(q: Tensor) -> bool:
+    """Whether attention of these queries is quicker here than in torch's own kernel."""
+    return (
+        q.device.type == "cpu"
+        and q.dtype == torch.bfloat16
+        and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    )
+
+
+def attend_in_blocks(q: Tensor, keys: Tensor, values: Tensor, past: Tensor | None = None) -> Tensor:
+    """Attention of the last T of S positions to those before them and to themselves.
+
+    `q` [B, T, H, D], as is what is returned; `keys` and `values` [B, K, S, D]. `past` [B, 1, 1, P]
+    is added to the scores of the first columns: 0, or -inf where a row has none.
+    """
+    out: Tensor = _BlockAttention.apply(q, keys, values, past)  # type: ignore[no-untyped-call]
+    return out
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """Some rows, and some of their new tokens, which see the first `columns` columns."""
+
+    rows: slice
+    tokens: slice
+    columns: int
+    num_tokens: int
+
+    def queries(self, grouped: Tensor) -> Tensor:
+        """Those of the block, G x T rows of each key head, of all [B, K, G, T, D]."""
+        part = grouped[self.rows, :, :, self.tokens]
+        return part.reshape(*part.shape[:2], -1, part.shape[-1])
+
+    def put(self, grouped: Tensor, part: Tensor) -> None:
+        """The reverse of `queries`."""
+        there = grouped[self.rows, :, :, self.tokens]
+        there.copy_(part.view(there.shape))
+
+
+class _BlockAttention(torch.autograd.Function):
+    """Scores are never kept: the backward pass computes a block's again (arXiv 2205.14135)."""
+
+    @staticmethod
+    def forward(ctx: Any, q: Tensor, keys: Tensor, values: Tensor, past: Tensor | None) -> Tensor:
+        out = torch.empty_like(q, memory_format=torch.contiguous_format)
+        queries, outs = _grouped(q, keys.shape[1]), _grouped(out, keys.shape[1])
+        for block in _blocks(queries.shape, keys.shape[2]):
+            shares = _softmax(block, block.queries(queries), keys, past)
+            seen = values[block.rows, :, : block.columns]
+            block.put(outs, torch.matmul(shares.to(q.dtype), seen))
+        ctx.save_for_backward(q, keys, values, past, out)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        q, keys, values, past, out = ctx.saved_tensors
+        scale = q.shape[-1] ** -0.5
+        q_grad = torch.empty_like(out)
+        key_grad = torch.zeros(keys.shape, dtype=torch.float32)
+        value_grad = torch.zeros_like(key_grad)
+        queries, outs, out_grads, q_grads = (
+            _grouped(each, keys.shape[1]) for each in (q, out, grads, q_grad)
+        )
+        for block in _blocks(queries.shape, keys.shape[2]):
+            seen = block.rows, slice(None), slice(block.columns)
+            mine, theirs = block.queries(queries), block.queries(out_grads)
+            shares = _softmax(block, mine, keys, past)
+            # of a score: its share, times how far its value's gain is above the mean of all
+            mean = (theirs.float() * block.queries(outs)).sum(dim=-1, keepdim=True)
+            by_score = _product(theirs, values[seen]).sub_(mean).mul_(shares).mul_(scale)
+            by_score = by_score.to(q.dtype)
+            value_grad[seen] += torch.matmul(shares.to(q.dtype).transpose(-1, -2), theirs)
+            key_grad[seen] += torch.matmul(by_score.transpose(-1, -2), mine)
+            block.put(q_grads, torch.matmul(by_score, keys[seen]))
+        return q_grad, key_grad.to(keys.dtype), value_grad.to(values.dtype), None
+
+
+def _grouped(each: Tensor, num_kv: int) -> Tensor:
+    """[B, T, H, D] as [B, K, G, T, D], without a copy."""
+    B, T, H, D = each.shape
+    return each.view(B, T, num_kv, H // num_kv, D).permute(0, 2, 3, 1, 4)
+
+
+def _blocks(shape: torch.Size, num_columns: int) -> Iterator[_Block]:
+    """Whole rows if their scores fit, several where they are small, else parts of one row."""
+    B, K, G, T, _ = shape
+    num_past = num_columns - T
+    rows = BLOCK_SCORES // (K * G * T * num_columns)
+    if rows:
+        for first in range(0, B, rows):
+            yield _Block(slice(first, first + rows), slice(0, T), num_columns, T)
+        return
+    for row in range(B):
+        end = 0
+        while end < T:
+            start, seen = end, num_past + end
+            # the most tokens n that have n x (seen + n) scores a head
+            most = (math.isqrt(seen**2 + 4 * BLOCK_SCORES // (K * G)) - seen) // 2
+            end = min(T, start + max(1, most))
+            yield _Block(slice(row, row + 1), slice(start, end), num_past + end, end - start)
+
+
+def _softmax(block: _Block, queries: Tensor, keys: Tensor, past: Tensor | None) -> Tensor:
+    """What share each column has, [rows, K, G x T, columns] in float32."""
+    scores = _product(queries, keys[block.rows, :, : block.columns])
+    scores.mul_(queries.shape[-1] ** -0.5)
+    if past is not None:
+        scores[..., : past.shape[-1]] += past[block.rows]
+    n = block.num_tokens
+    if n > 1:
+        own = scores.view(*scores.shape[:2], -1, n, block.columns)[..., block.columns - n :]
+        own += torch.full((n, n), float("-inf")).triu_(1)
+    return torch.softmax(scores, dim=-1)
+
+
+def _product(left: Tensor, right: Tensor) -> Tensor:
+    """left @ right^T in float32, of numbers in bfloat16: rounded, scores of 10 were off by .03."""
+    with _bfloat16_inside():
+        return torch.matmul(left.float(), right.float().transpose(-1, -2))
+
+
+@contextmanager
+def _bfloat16_inside() -> Iterator[None]:
+    """Products of float32 are computed from bfloat16, which these are: twice as fast, and exact."""
+    matmul: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]  # of a later stub
+    before = matmul.fp32_precision
+    matmul.fp32_precision = "bf16"
+    try:
+        yield
+    finally:
+        matmul.fp32_precision = before
