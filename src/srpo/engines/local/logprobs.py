@@ -84,11 +84,11 @@ def _to_residuals(table: Tensor, targets: Tensor, temperature: Tensor) -> tuple[
     n, V = table.shape
     logprobs = table.new_empty(n, dtype=torch.float32)
     sums = torch.empty_like(logprobs)
-    cold = not bool((temperature == 1.0).all())
+    tempered = not bool((temperature == 1.0).all())
     rows = _rows(V, CACHED_LOGITS if table.device.type == "cpu" else MAX_LOGITS)
     for part in _parts(n, rows):
         logits, at = table[part].float(), targets[part, None]
-        if cold:
+        if tempered:
             logits.div_(temperature[part, None])
         largest = logits.amax(dim=1, keepdim=True)
         below = (logits.gather(1, at) - largest)[:, 0]
