@@ -7,7 +7,6 @@ Letters as in attention.py.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 BLOCK_SCORES = 1 << 18  # in float32, of all heads together
+MOST_LENGTHS, LEAST_LENGTH = 16, 32  # parts of a row whose blocks see as far as the part's end
 
 
 def takes_blocks(q: Tensor) -> bool:
@@ -41,11 +41,12 @@ def attend_in_blocks(q: Tensor, keys: Tensor, values: Tensor, past: Tensor | Non
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """Some rows, and some of their new tokens, which see the first `columns` columns."""
+    """Some rows, and some of their new tokens, which see none beyond the first `columns`."""
 
     rows: slice
     tokens: slice
     columns: int
+    first_own: int  # the column of the first of these tokens
     num_tokens: int
 
     def queries(self, grouped: Tensor) -> Tensor:
@@ -66,8 +67,9 @@ class _BlockAttention(torch.autograd.Function):
     def forward(ctx: Any, q: Tensor, keys: Tensor, values: Tensor, past: Tensor | None) -> Tensor:
         out = torch.empty_like(q, memory_format=torch.contiguous_format)
         queries, outs = _grouped(q, keys.shape[1]), _grouped(out, keys.shape[1])
+        wide_keys = keys.float()
         for block in _blocks(queries.shape, keys.shape[2]):
-            shares = _softmax(block, block.queries(queries), keys, past)
+            shares = _softmax(block, block.queries(queries), wide_keys, past)
             seen = values[block.rows, :, : block.columns]
             block.put(outs, torch.matmul(shares.to(q.dtype), seen))
         ctx.save_for_backward(q, keys, values, past, out)
@@ -84,13 +86,14 @@ class _BlockAttention(torch.autograd.Function):
         queries, outs, out_grads, q_grads = (
             _grouped(each, keys.shape[1]) for each in (q, out, grads, q_grad)
         )
+        wide_keys, wide_values = keys.float(), values.float()
         for block in _blocks(queries.shape, keys.shape[2]):
             seen = block.rows, slice(None), slice(block.columns)
             mine, theirs = block.queries(queries), block.queries(out_grads)
-            shares = _softmax(block, mine, keys, past)
+            shares = _softmax(block, mine, wide_keys, past)
             # of a score: its share, times how far its value's gain is above the mean of all
             mean = (theirs.float() * block.queries(outs)).sum(dim=-1, keepdim=True)
-            by_score = _product(theirs, values[seen]).sub_(mean).mul_(shares).mul_(scale)
+            by_score = _product(theirs, wide_values[seen]).sub_(mean).mul_(shares).mul_(scale)
             by_score = by_score.to(q.dtype)
             value_grad[seen] += torch.matmul(shares.to(q.dtype).transpose(-1, -2), theirs)
             key_grad[seen] += torch.matmul(by_score.transpose(-1, -2), mine)
@@ -111,35 +114,42 @@ def _blocks(shape: torch.Size, num_columns: int) -> Iterator[_Block]:
     rows = BLOCK_SCORES // (K * G * T * num_columns)
     if rows:
         for first in range(0, B, rows):
-            yield _Block(slice(first, first + rows), slice(0, T), num_columns, T)
+            yield _Block(slice(first, first + rows), slice(0, T), num_columns, num_past, T)
         return
+    # few different sizes: for each, oneDNN makes code that it keeps, some 300 KB
+    length = max(LEAST_LENGTH, -(-T // MOST_LENGTHS))
     for row in range(B):
-        end = 0
-        while end < T:
-            start, seen = end, num_past + end
-            # the most tokens n that have n x (seen + n) scores a head
-            most = (math.isqrt(seen**2 + 4 * BLOCK_SCORES // (K * G)) - seen) // 2
-            end = min(T, start + max(1, most))
-            yield _Block(slice(row, row + 1), slice(start, end), num_past + end, end - start)
+        for first in range(0, T, length):
+            last = min(T, first + length)
+            columns = num_past + last
+            most = max(1, BLOCK_SCORES // (K * G * columns))
+            for start in range(first, last, most):
+                end = min(last, start + most)
+                yield _Block(
+                    slice(row, row + 1), slice(start, end), columns, num_past + start, end - start
+                )
 
 
-def _softmax(block: _Block, queries: Tensor, keys: Tensor, past: Tensor | None) -> Tensor:
+def _softmax(block: _Block, queries: Tensor, wide_keys: Tensor, past: Tensor | None) -> Tensor:
     """What share each column has, [rows, K, G x T, columns] in float32."""
-    scores = _product(queries, keys[block.rows, :, : block.columns])
+    scores = _product(queries, wide_keys[block.rows, :, : block.columns])
     scores.mul_(queries.shape[-1] ** -0.5)
     if past is not None:
         scores[..., : past.shape[-1]] += past[block.rows]
-    n = block.num_tokens
-    if n > 1:
-        own = scores.view(*scores.shape[:2], -1, n, block.columns)[..., block.columns - n :]
-        own += torch.full((n, n), float("-inf")).triu_(1)
+    n, num_own = block.num_tokens, block.columns - block.first_own
+    if num_own > 1:
+        own = scores.view(*scores.shape[:2], -1, n, block.columns)[..., block.first_own :]
+        own += torch.full((n, num_own), float("-inf")).triu_(1)
     return torch.softmax(scores, dim=-1)
 
 
-def _product(left: Tensor, right: Tensor) -> Tensor:
-    """left @ right^T in float32, of numbers in bfloat16: rounded, scores of 10 were off by .03."""
+def _product(left: Tensor, wide: Tensor) -> Tensor:
+    """left @ wide^T in float32: rounded to bfloat16, scores of 10 would be off by .02.
+
+    The numbers of `wide` are those of bfloat16, in float32.
+    """
     with _bfloat16_inside():
-        return torch.matmul(left.float(), right.float().transpose(-1, -2))
+        return torch.matmul(left.float(), wide.transpose(-1, -2))
 
 
 @contextmanager
