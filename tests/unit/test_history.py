@@ -31,6 +31,24 @@ from tests.factories import group, math_problem, rollout
 from tests.ledgers import CODE, EASY, HARD, STEP_1, STEP_2, two_steps
 
 
+def test_words_get_their_numbers_in_the_order_in_which_they_come(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    # so that two runs of one seed write the same bytes, whatever Python's hashes of strings are
+    found = [*Decision][::-1]
+    ids = [("aa01", "math"), ("bb01", "math"), ("cc01", "code")]
+    for start in range(0, len(found), 3):
+        decided = [
+            Resampled(i, name, decision, 1, 2)
+            for (i, name), decision in zip(ids, found[start : start + 3], strict=False)
+        ]
+        ledger.record_step(When(step=start + 1, epoch=1, stage=1), [], decided, [])
+    with closing(sqlite3.connect(tmp_path / "ledger.sqlite")) as db:
+        texts = [text for (text,) in db.execute("SELECT text FROM words ORDER BY key")]
+    values = [decision.value for decision in found]
+    assert [text for text in texts if text in values] == values
+
+
 def test_a_group_becomes_one_row_with_a_count_of_every_verdict(ledger: Ledger) -> None:
     rollouts: tuple[Rollout, ...] = (
         replace(rollout(Verdict.CORRECT, tokens=(5, 6, 2)), advantage=0.7, num_reused=1),

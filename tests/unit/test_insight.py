@@ -87,7 +87,7 @@ def test_the_line_of_a_step_holds_its_figures() -> None:
     pace.step(figures(12))
     assert step_line(figures(12), pace) == (
         "stage 1 step 12/70 epoch 3 | reward 0.52 solved .48 | signal 61 % | length 18 | "
-        "thinks 34 % | kept 172 dropped 20 revived 0 | 61 k tokens, 5.2 k/s | 1:56 left"
+        "thinks 34 % | kept 172 dropped 20 | 61 k tokens, 5.2 k/s | 1:56 left"
     )
 
 

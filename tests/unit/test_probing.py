@@ -73,7 +73,7 @@ def test_the_first_line_says_what_it_counts_where_no_group_is_all_correct(config
         (
             [[RIGHT, NONE], [NONE, NONE]],
             "math: 75% of the completions have no answer in \\boxed{}: ask for it in "
-            "prompt.math_instruction.",
+            "prompt.math_instruction, or take a model that does as it is asked.",
         ),
         (
             [[RIGHT, WRONG], [Verdict.INFRA_ERROR, WRONG]],

@@ -217,7 +217,7 @@ class Ledger(LedgerReader):
 
     def _gather(self, decisions: Sequence[Resampled]) -> None:
         """Put them, as keys, into a table for the moment."""
-        words = self._keys_of_words({w for d in decisions for w in (d.set_name, d.decision.value)})
+        words = self._keys_of_words([w for d in decisions for w in (d.set_name, d.decision.value)])
         self._db.execute(DECIDED)
         known = self._db.executemany(
             "INSERT INTO temp.decided SELECT key, ?2, ?3, domain, ?4 FROM problems WHERE id = ?1",

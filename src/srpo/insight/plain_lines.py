@@ -73,7 +73,8 @@ def step_line(figures: StepFigures, pace: Pace) -> str:
         f"signal {percent(whole.signal_frac)}",
         f"length {whole.length_tokens:.0f}",
         f"thinks {percent(whole.thinking_frac)}",
-        f"kept {figures.kept} dropped {figures.dropped} revived {figures.revived}",
+        f"kept {figures.kept} dropped {figures.dropped}"
+        + (f", {figures.revived} revived now" if figures.revived else ""),
         f"{short(figures.total_tokens)} tokens, {short(figures.tokens_per_s)}/s",
         pace.left_text,
     ]

@@ -172,7 +172,8 @@ def _warnings(each: Probed, stops: str, opens_thinking: bool) -> Iterator[str]:
         where = "\\boxed{}" if part.problems[0].domain == "math" else "a ```python block"
         yield (
             f"{part.set_name}: {share[Verdict.NO_ANSWER]:.0%} of the completions have no answer in "
-            f"{where}: ask for it in prompt.{part.problems[0].domain}_instruction."
+            f"{where}: ask for it in prompt.{part.problems[0].domain}_instruction, or take a model "
+            "that does as it is asked."
         )
     lost = sum(share[verdict] for verdict in Verdict if not verdict.gradable)
     if lost > SOME:
