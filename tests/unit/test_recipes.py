@@ -151,6 +151,6 @@ def test_what_does_not_fit_on_one_device_is_planned_first_and_then_refused(
     # x 4 (14.2 and 2.0 GiB), and 4.7 GiB of one prompt and one row, the least there can be
     assert "devices, of 130 GiB (--memory): at least 1 (113 GiB" in done.out
     assert "GPU-hours" in done.out
-    needed = "srpo: this needs 134.4 GiB, but only 130.0 GiB are available: try "
+    needed = "srpo: this needs at least 134.4 GiB, but only 130.0 GiB are available: try "
     assert done.err.startswith(needed)
     assert "optimizer.moments=8bit" in done.err

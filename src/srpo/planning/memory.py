@@ -290,7 +290,7 @@ def fitting_tokens(config: Config, shape: ModelShape, memory_bytes: int) -> int:
         ("a smaller every_stage.max_completion_tokens", True),
     )
     raise ConfigError(
-        f"this needs {_told(needed)}, but only {_told(memory_bytes)} are available: try "
+        f"this needs at least {_told(needed)}, but only {_told(memory_bytes)} are available: try "
         + ", ".join(name for name, is_open in savings if is_open)
     )
 
