@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,7 +13,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from srpo.engines.local import attention_blocks, norms
-from srpo.engines.local.attention_blocks import attend_in_blocks
+from srpo.engines.local.attention_blocks import attend_in_blocks, takes_blocks
+from srpo.engines.local.engine import LocalEngine
+from srpo.types import Clip, Sampling
+from tests.contract.test_engine import datum
+from tests.models import tiny_model
 
 B, K, D = 3, 2, 8
 
@@ -44,6 +49,7 @@ def test_attention_in_blocks_is_that_written_out_and_so_are_its_gradients(
     groups: int, past: int, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(attention_blocks, "BLOCK_SCORES", most)
+    monkeypatch.setattr(attention_blocks, "LONG_BLOCK_SCORES", most)
     tokens, lengths = 5, [past, max(0, past - 2), max(0, past - 1)]
     q = made(1, B, tokens, groups * K, D).requires_grad_()
     keys = made(2, B, K, past + tokens, D).requires_grad_()
@@ -72,6 +78,7 @@ def test_blocks_have_every_query_once_and_no_more_scores_than_fit(
     rows, num_kv, groups, tokens = shape
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(attention_blocks, "BLOCK_SCORES", most)
+        patch.setattr(attention_blocks, "LONG_BLOCK_SCORES", most)
         blocks = list(attention_blocks._blocks(torch.Size((*shape, D)), past + tokens))
     seen = torch.zeros(rows, tokens)
     for block in blocks:
@@ -116,3 +123,29 @@ def test_the_norm_is_torchs_to_the_bit_and_its_gradient_that_of_float64(
     # beside adapters no norm is trained
     (alone,) = torch.autograd.grad(norms.rms_norm(x, weight.detach(), 1e-5), (x,), grads)
     assert torch.equal(alone, found[1])
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen2", "qwen3"])
+def test_in_bfloat16_the_trainer_has_the_samplers_logprobs_and_nearly_those_of_float32(
+    kind: str, tmp_path: Path
+) -> None:
+    if not takes_blocks(made(1, 1)):
+        pytest.skip("2026-11-24: this processor does not multiply bfloat16")
+    prompts = [(5, 6, 7), (8, 9, 10, 11, 12, 13), (3, 4)]  # shared prefixes of other lengths
+    half = LocalEngine(tiny_model(kind), tmp_path / "half", dtype=torch.bfloat16)
+    whole = LocalEngine(tiny_model(kind), tmp_path / "whole")
+    drawn = half.sample(prompts, 4, Sampling(max_tokens=12, stop_ids=(2,), seed=4))
+    data = [datum(p, s, 1.0) for p, each in zip(prompts, drawn, strict=True) for s in each]
+    rows = [each.forward_backward(data, Clip()) for each in (half, whole)]
+    trained = [
+        (old, mine, exact)
+        for given, *found in zip(data, *rows, strict=True)
+        for masked, old, mine, exact in zip(given.mask, given.sampler_logprobs, *found, strict=True)
+        if masked
+    ]
+    assert len(trained) > 60
+    mean = [sum(abs(a - b) for a, b in pairs) / len(trained) for pairs in (
+        [(old, mine) for old, mine, _ in trained], [(mine, exact) for _, mine, exact in trained],
+    )]  # fmt: skip
+    assert mean[0] < 1e-4
+    assert mean[1] < 0.01

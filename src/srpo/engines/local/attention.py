@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor
 
-from srpo.engines.local.attention_blocks import attend_in_blocks, takes_blocks
+from srpo.engines.local.attention_blocks import attend_in_blocks, attend_to_cache, takes_blocks
 from srpo.engines.local.limits import MAX_MASK
 
 KeyValue = tuple[Tensor, Tensor]  # keys and values of one layer, each [B, K, columns, D]
@@ -76,6 +76,16 @@ def attend_causal(q: Tensor, k: Tensor, v: Tensor, past: KeyValue, visible: Visi
     rows = q.view(B, T, K, groups, D).permute(0, 2, 3, 1, 4).reshape(B, K, groups * T, D)
     out = F.scaled_dot_product_attention(rows, keys, values, attn_mask=visible.mask)
     return out.view(B, K, groups, T, D).permute(0, 3, 1, 2, 4).reshape(B, T, H, D)
+
+
+def attend_cached(q: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
+    """One new token a row attends to its cache: `q` [B, K, G, D], as is what is returned.
+
+    Rounded as the training pass rounds, so that the sampler's logprobs are the trainer's.
+    """
+    if takes_blocks(q):
+        return attend_to_cache(q, keys, values, mask)
+    return F.scaled_dot_product_attention(q, keys, values, attn_mask=mask)
 
 
 def attend_to_self(q: Tensor, k: Tensor, v: Tensor) -> Tensor:

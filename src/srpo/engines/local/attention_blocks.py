@@ -1,6 +1,6 @@
 """Causal attention in bfloat16 on a CPU, a block of queries at a time that fits in its cache.
 
-torch's own kernel for it is 1.6 to 4 times slower there (docs/log.md): it computes the scores of
+torch's own kernel for it is 1.4 to 4 times slower there (docs/log.md): it computes the scores of
 columns that a block of queries cannot see, and in ways that do not use bfloat16 products fully.
 Letters as in attention.py.
 """
@@ -16,7 +16,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-BLOCK_SCORES = 1 << 18  # in float32, of all heads together
+BLOCK_SCORES = 1 << 18  # in float32, of all heads together: of whole rows
+LONG_BLOCK_SCORES = 4 * BLOCK_SCORES  # of a part of a row, whose keys are read again for each
+CACHE_NUMBERS = 1 << 22  # of keys that exist in float32 while one token is decoded
 MOST_LENGTHS, LEAST_LENGTH = 16, 32  # parts of a row whose blocks see as far as the part's end
 
 
@@ -25,6 +27,7 @@ def takes_blocks(q: Tensor) -> bool:
     return (
         q.device.type == "cpu"
         and q.dtype == torch.bfloat16
+        and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
         and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
     )
 
@@ -35,7 +38,24 @@ def attend_in_blocks(q: Tensor, keys: Tensor, values: Tensor, past: Tensor | Non
     `q` [B, T, H, D], as is what is returned; `keys` and `values` [B, K, S, D]. `past` [B, 1, 1, P]
     is added to the scores of the first columns: 0, or -inf where a row has none.
     """
-    out: Tensor = _BlockAttention.apply(q, keys, values, past)  # type: ignore[no-untyped-call]
+    # each block's product would else copy what is not contiguous
+    given = q, keys.contiguous(), values.contiguous(), past
+    out: Tensor = _BlockAttention.apply(*given)  # type: ignore[no-untyped-call]
+    return out
+
+
+def attend_to_cache(q: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
+    """One new token a row attends to all that its cache holds, rounded as in training.
+
+    `q` [B, K, G, D], as is what is returned; `keys` and `values` [B, K, columns, D]; `mask`
+    [B, 1, 1, columns] is added to the scores.
+    """
+    out = torch.empty_like(q)
+    rows = max(1, CACHE_NUMBERS // keys[0].numel())
+    for first in range(0, len(q), rows):
+        part = slice(first, first + rows)
+        scores = _product(q[part], keys[part].float()).mul_(q.shape[-1] ** -0.5).add_(mask[part])
+        out[part] = torch.matmul(torch.softmax(scores, dim=-1).to(q.dtype), values[part])
     return out
 
 
@@ -122,7 +142,7 @@ def _blocks(shape: torch.Size, num_columns: int) -> Iterator[_Block]:
         for first in range(0, T, length):
             last = min(T, first + length)
             columns = num_past + last
-            most = max(1, BLOCK_SCORES // (K * G * columns))
+            most = max(1, LONG_BLOCK_SCORES // (K * G * columns))
             for start in range(first, last, most):
                 end = min(last, start + most)
                 yield _Block(

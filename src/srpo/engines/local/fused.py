@@ -10,7 +10,13 @@ import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor
 
 from srpo.engines.local.adapters import has_adapters
-from srpo.engines.local.attention import KeyValue, Visible, attend_causal, attend_to_self
+from srpo.engines.local.attention import (
+    KeyValue,
+    Visible,
+    attend_cached,
+    attend_causal,
+    attend_to_self,
+)
 from srpo.engines.local.decoder import (
     NORMED_HEADS,
     PLAIN,
@@ -198,12 +204,8 @@ class FusedNetwork:
             write(keys, k)
             write(values, v)
             # the query heads of one key head become its rows: no copy of keys for each head
-            return F.scaled_dot_product_attention(
-                q.reshape(B, decoder.num_kv, decoder.groups, decoder.head_size),
-                keys[:, :, :filled],
-                values[:, :, :filled],
-                attn_mask=mask,
-            )
+            rows = q.reshape(B, decoder.num_kv, decoder.groups, decoder.head_size)
+            return attend_cached(rows, keys[:, :, :filled], values[:, :, :filled], mask)
 
         hidden = decoder.hidden(
             cache.weights, tokens_B[:, None], cache.next_positions_B[:, None], attend
